@@ -1,0 +1,1 @@
+"""The outermost layer: `kaituan …` commands, embedded servers, supervisor, demo."""

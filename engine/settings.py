@@ -1,0 +1,103 @@
+"""Settings: every knob with its default, and the only file that reads the environment.
+
+`load()` takes `KAITUAN_<NAME>` for each field below. Limits end in `_max`, times in `_ms`,
+so a value never needs a comment to be read. A wrong value refuses the start and names itself.
+"""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.errors import RefusedStart
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a process is told at its start; read once, in its composition root."""
+
+    # Where the stores are. Empty: the embedded ones that `kaituan up` starts fill them in.
+    redis_url: str = ""
+    queue_url: str = ""
+    database_url: str = ""  # the app's role: it may insert postings, never change them
+    database_owner_url: str = ""  # the owner's role: migrations only
+
+    mode: str = "production"  # "development" opens sandbox codes and sample tokens
+    unsafe_store: bool = False  # accept a hot store that can lose or evict data (development)
+    data_dir: str = ".kaituan"
+
+    # Secrets. `up` and the demo make fresh ones; production brings its own.
+    token_secret: str = ""
+    phone_secret: str = ""
+    sandbox_secret: str = ""
+    metrics_token: str = ""  # when set, /metrics asks for it as a bearer token
+
+    # The payment provider, and where it can reach us.
+    provider_url: str = ""
+    public_url: str = ""
+    provider_timeout_ms: int = 5_000
+
+    # API
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_processes: int = 2
+    body_bytes_max: int = 65_536
+    claims_in_flight_max: int = 4_096
+    token_ttl_ms: int = 12 * 3_600_000
+    catalog_refresh_ms: int = 500
+
+    # Hot state
+    shards: int = 4
+    hold_ms: int = 90_000
+    pay_ms: int = 300_000
+    settle_lag_max_ms: int = 10_000
+    sweep_batch_max: int = 200
+    sweep_every_ms: int = 200
+    idem_keep_ms: int = 7 * 86_400_000
+
+    # Settler
+    settle_batch_max: int = 500
+    settle_idle_ms: int = 100
+    trim_margin_max: int = 10_000
+    rebuild_batch_max: int = 500
+
+    # Outside calls
+    lease_ms: int = 30_000
+    outside_batch_max: int = 50
+    outside_tries_alarm: int = 8
+    retry_base_ms: int = 500
+    retry_cap_ms: int = 60_000
+    repeat_every_ms: int = 500
+    repeat_after_ms: int = 2_000
+
+    # Database
+    pool_max: int = 10
+
+
+_PREFIX = "KAITUAN_"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment (or from `environ`); RefusedStart names what is wrong."""
+    source = os.environ if environ is None else environ
+    given = {
+        field.name: source[_PREFIX + field.name.upper()]
+        for field in msgspec.structs.fields(Settings)
+        if _PREFIX + field.name.upper() in source
+    }
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise RefusedStart("bad_setting", f"A setting cannot be used: {error}") from error
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    """The environment that gives `settings` to a child process (all fields, also defaults)."""
+    return {
+        _PREFIX + name.upper(): str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+    }
+
+
+def inherited_environ() -> dict[str, str]:
+    """The environment for child processes, without our own settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}

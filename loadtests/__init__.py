@@ -1,0 +1,1 @@
+"""Load scenarios over HTTP alone, with a verdict that runs the audit."""
