@@ -1,0 +1,27 @@
+"""All tables in one import, so that migrations and their test see the whole schema."""
+
+from campaigns.campaign import models as campaign
+from campaigns.offer import models as offer
+from campaigns.order import models as order
+from campaigns.payment import models as payment
+from campaigns.people import models as people
+from campaigns.refund import models as refund
+from campaigns.sku import models as sku
+from engine import models as shard
+from engine.db import Base
+from engine.ledger import models as ledger
+
+metadata = Base.metadata
+
+__all__ = [
+    "campaign",
+    "ledger",
+    "metadata",
+    "offer",
+    "order",
+    "payment",
+    "people",
+    "refund",
+    "shard",
+    "sku",
+]

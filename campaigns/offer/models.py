@@ -1,0 +1,69 @@
+"""Offers with their guarded counters, and the commands that open, restock and close them.
+
+The counters are the settler's: `held + sold <= total` is the SQL guard behind the script.
+A command is committed before its script runs; `applied_seq` is set only when the settler
+commits the event that carries the command's id.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.db import Base
+
+
+class Offer(Base):
+    """One SKU at a price in a campaign. `state`: scheduled, open, closed or frozen.
+
+    `config` is what `offer_open` told the hot store (prices, window, limits, deadlines).
+    """
+
+    __tablename__ = "offers"
+    __table_args__ = (
+        CheckConstraint("held >= 0 AND sold >= 0 AND total >= 0", name="offers_not_negative"),
+        CheckConstraint("held + sold <= total", name="offers_guard"),
+        Index("offers_campaign", "campaign_id"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    campaign_id: Mapped[str] = mapped_column(ForeignKey("campaigns.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    kind: Mapped[str] = mapped_column(Text)
+    sku_id: Mapped[str] = mapped_column(ForeignKey("skus.id"))
+    state: Mapped[str] = mapped_column(Text)
+    config: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    total: Mapped[int] = mapped_column(BigInteger)
+    held: Mapped[int] = mapped_column(BigInteger, default=0)
+    sold: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class OfferCommand(Base):
+    """An `open`, `restock` or `close` that HQ decided; idempotent by `id`."""
+
+    __tablename__ = "offer_commands"
+    __table_args__ = (
+        Index("offer_commands_due", "created_at_ms", postgresql_where=text("applied_seq IS NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    offer_id: Mapped[str] = mapped_column(ForeignKey("offers.id"))
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    kind: Mapped[str] = mapped_column(Text)
+    units: Mapped[int] = mapped_column(BigInteger, default=0)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    actor: Mapped[str] = mapped_column(Text)
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    applied_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    applied_seq: Mapped[int | None] = mapped_column(BigInteger)

@@ -1,0 +1,59 @@
+"""An order is a claim made durable. The settler writes it, from events only.
+
+`claim_state` (held, paying, paid, returned, released) and what stands beside it is what a
+rebuild of the hot state reads; `state` is the order's own life, money included.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.db import Base
+
+
+class Order(Base):
+    """`qty` units at `unit_price_fen`; `units` are those still held or sold for it.
+
+    `state`: open, paid, ready, fulfilled, completed, released, rejected, refunding, refunded.
+    `credit` snapshots who is credited and why: promoter, upline, store, rule, plan in bps.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        CheckConstraint("units >= 0 AND units <= qty", name="orders_units"),
+        CheckConstraint("refunded_fen >= 0 AND refunded_fen <= paid_fen", name="orders_refunds"),
+        Index("orders_offer", "offer_id", "claim_state"),
+        Index("orders_buyer", "buyer_id", "claimed_at_ms"),
+        Index("orders_waiting", "shard", "claim_state", "expires_at_ms"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    claim_id: Mapped[str] = mapped_column(Text, unique=True)
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    offer_id: Mapped[str] = mapped_column(Text)
+    campaign_id: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(Integer)
+    buyer_id: Mapped[str] = mapped_column(Text)
+    qty: Mapped[int] = mapped_column(Integer)
+    units: Mapped[int] = mapped_column(Integer)
+    price_id: Mapped[str] = mapped_column(Text)
+    unit_price_fen: Mapped[int] = mapped_column(BigInteger)
+    amount_fen: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    claim_state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    claimed_at_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_at_ms: Mapped[int] = mapped_column(BigInteger)
+    pay_expires_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    idem_key: Mapped[str] = mapped_column(Text)
+    body_hash: Mapped[str] = mapped_column(Text)
+    attempt_id: Mapped[str | None] = mapped_column(Text)  # of the latest claim.paying
+    payment_id: Mapped[str | None] = mapped_column(Text)  # the fact by which it stands
+    paid_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    paid_fen: Mapped[int] = mapped_column(BigInteger, default=0)
+    refunded_fen: Mapped[int] = mapped_column(BigInteger, default=0)
+    credit: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    touch: Mapped[str] = mapped_column(Text, default="")
+    release_due: Mapped[bool] = mapped_column(default=False)  # rejected: its claim must go back

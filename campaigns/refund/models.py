@@ -1,0 +1,52 @@
+"""Refund intents: one row per (payment, cause); the id is the refund number on every retry."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.db import Base
+
+
+class Refund(Base):
+    """Money that goes back. `state`: due, done (the provider said so) or failed (a person looks).
+
+    `cause`: late, second_payment, wrong_amount, wrong_currency, unknown_claim, rejected or
+    `after_sale:<request id>`. `units` > 0 asks for `give_back` once done; `applied_*` is set
+    when the settler commits that event.
+    """
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        UniqueConstraint("payment_id", "cause", name="refunds_once_per_cause"),
+        CheckConstraint("amount_fen > 0", name="refunds_amount_positive"),
+        CheckConstraint("units >= 0", name="refunds_units_not_negative"),
+        Index("refunds_due", "next_at_ms", postgresql_where=text("state = 'due'")),
+        Index("refunds_order", "order_id"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    payment_id: Mapped[str] = mapped_column(Text)
+    order_id: Mapped[str | None] = mapped_column(Text)
+    claim_id: Mapped[str | None] = mapped_column(Text)
+    shard: Mapped[int | None] = mapped_column(SmallInteger)
+    cause: Mapped[str] = mapped_column(Text)
+    amount_fen: Mapped[int] = mapped_column(BigInteger)
+    units: Mapped[int] = mapped_column(Integer, default=0)
+    state: Mapped[str] = mapped_column(Text)
+    requested_by: Mapped[str] = mapped_column(Text)
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    lease_until_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    next_at_ms: Mapped[int] = mapped_column(BigInteger)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    done_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    applied_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    applied_seq: Mapped[int | None] = mapped_column(BigInteger)

@@ -1,0 +1,1 @@
+"""Double-entry ledger: chart, pure splits, and the only code that posts."""
