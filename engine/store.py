@@ -121,7 +121,7 @@ async def check_database(db: Database, *, unsafe: bool) -> list[str]:
                 text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"),
                 {"names": list(names)},
             )
-            found: dict[str, str] = dict(rows.tuples().all())
+            found: dict[str, str] = {str(row[0]): str(row[1]) for row in rows}
     except (DBAPIError, OSError) as error:
         raise RefusedStart(
             "database_unreachable", f"PostgreSQL cannot be reached: {error}."
