@@ -1,7 +1,7 @@
 """Money is `int` fen (CNY minor units), never a float; shares are `int` basis points (bps).
 
-`largest_remainder` is the only place where fen are divided: what it hands out sums to the
-amount exactly. `yuan` is for people's eyes.
+Fen are divided in two places only: `largest_remainder`, whose parts sum to the amount exactly,
+and `floor_share`, whose rest stays where it was. `yuan` is for people's eyes.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,13 @@ def largest_remainder(amount_fen: int, weights: Sequence[int]) -> list[int]:
     for index in by_fraction[:left]:
         floors[index] += 1
     return floors
+
+
+def floor_share(amount_fen: int, share_bps: int) -> int:
+    """`share_bps` of `amount_fen`, rounded down: it never oversteps a cap of as many bps."""
+    if amount_fen < 0 or not 0 <= share_bps <= BPS:
+        raise ValueError("amount must be >= 0, share between 0 and 10000 bps")
+    return amount_fen * share_bps // BPS
 
 
 def yuan(amount_fen: int) -> str:
