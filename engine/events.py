@@ -1,0 +1,132 @@
+"""Events: facts in a shard's stream, one frozen Struct a kind; the field names are the scripts'.
+
+`decode` turns a stream entry into its Struct and raises msgspec.ValidationError for what no
+script of ours can have written: such an event is poison and goes to the dead letters.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True
+):
+    """`seq` counts without a gap per shard and epoch; `at_ms` is the hot store's clock."""
+
+    seq: int
+    at_ms: int
+
+
+class OfferOpened(Event, frozen=True, kw_only=True, tag="offer.opened"):
+    offer_id: str
+    command_id: str
+    total: int
+
+
+class OfferRestocked(Event, frozen=True, kw_only=True, tag="offer.restocked"):
+    offer_id: str
+    command_id: str
+    units: int
+    total: int
+
+
+class OfferClosed(Event, frozen=True, kw_only=True, tag="offer.closed"):
+    """`state`: closed or frozen."""
+
+    offer_id: str
+    command_id: str
+    state: str
+
+
+class ClaimHeld(Event, frozen=True, kw_only=True, tag="claim.held"):
+    """What was known at the decision; `touch` says by which room or share link it came."""
+
+    claim_id: str
+    offer_id: str
+    campaign_id: str
+    version: int
+    buyer_id: str
+    qty: int
+    price_id: str
+    price_fen: int
+    expires_at_ms: int
+    key: str
+    body_hash: str
+    touch: str
+
+
+class ClaimPaying(Event, frozen=True, kw_only=True, tag="claim.paying"):
+    claim_id: str
+    offer_id: str
+    attempt_id: str
+    pay_expires_at_ms: int
+
+
+class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
+    """`retaken` = 1: the claim had been released and its units were taken again."""
+
+    claim_id: str
+    offer_id: str
+    fact_id: str
+    attempt_id: str
+    units: int
+    retaken: int
+
+
+class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
+    """`why`: lapsed, closed, void, rejected, cancelled, wrong_amount or wrong_currency."""
+
+    claim_id: str
+    offer_id: str
+    why: str
+    attempt_id: str
+    units: int
+
+
+class ClaimReturned(Event, frozen=True, kw_only=True, tag="claim.returned"):
+    claim_id: str
+    offer_id: str
+    refund_id: str
+    units: int
+    left: int
+
+
+class PaymentLate(Event, frozen=True, kw_only=True, tag="payment.late"):
+    """`why`: refund (the declared landing) or what stood against a retake."""
+
+    claim_id: str
+    offer_id: str
+    fact_id: str
+    attempt_id: str
+    why: str
+
+
+class PaymentRefused(Event, frozen=True, kw_only=True, tag="payment.refused"):
+    """`why`: second_payment, wrong_amount or wrong_currency."""
+
+    claim_id: str
+    offer_id: str
+    fact_id: str
+    attempt_id: str
+    why: str
+
+
+AnyEvent = (
+    OfferOpened
+    | OfferRestocked
+    | OfferClosed
+    | ClaimHeld
+    | ClaimPaying
+    | ClaimPaid
+    | ClaimReleased
+    | ClaimReturned
+    | PaymentLate
+    | PaymentRefused
+)
+
+
+def decode(seq: int, fields: Mapping[str, str]) -> AnyEvent:
+    """The event of one stream entry; msgspec.ValidationError when it cannot be one."""
+    event: AnyEvent = msgspec.convert({**fields, "seq": seq}, AnyEvent, strict=False)
+    return event

@@ -1,0 +1,81 @@
+"""Key strings of the hot store: the only place where they are spelled.
+
+Everything of a shard carries its hash tag `{s3}`, so each command is one script on one slot.
+The stream's key contains the epoch. `claims`, `offers` and the like are prefixes: scripts that
+make or walk ids append them.
+"""
+
+
+def tag(shard: int) -> str:
+    """The hash tag that all keys of a shard begin with."""
+    return f"{{s{shard}}}"
+
+
+def meta(shard: int) -> str:
+    """Hash: epoch, run_id, sealed, seq, settled_seq. Missing means: reopening."""
+    return f"{{s{shard}}}:meta"
+
+
+def events(shard: int, epoch: int) -> str:
+    """Stream of one epoch; the entry id is `<seq>-0`."""
+    return f"{{s{shard}}}:events:{epoch}"
+
+
+def token(shard: int) -> str:
+    """String: the epoch that is being rebuilt; older rebuilders are refused."""
+    return f"{{s{shard}}}:token"
+
+
+def offers(shard: int) -> str:
+    """Prefix of the offers' hashes (config, total, available, held, sold)."""
+    return f"{{s{shard}}}:offer:"
+
+
+def prices(shard: int) -> str:
+    """Prefix of the offers' price lists: zset `price_id|fen` by from_ms."""
+    return f"{{s{shard}}}:prices:"
+
+
+def holds(shard: int) -> str:
+    """Prefix of the offers' hold records: hash claim_id → units, held and paying."""
+    return f"{{s{shard}}}:holds:"
+
+
+def limits(shard: int) -> str:
+    """Prefix of the counters per offer or campaign: hash buyer_id → units."""
+    return f"{{s{shard}}}:limits:"
+
+
+def deadlines(shard: int) -> str:
+    """Zset claim_id by expires_at_ms: claims in state held, and no others."""
+    return f"{{s{shard}}}:deadlines"
+
+
+def claims(shard: int) -> str:
+    """Prefix of the claims' hashes."""
+    return f"{{s{shard}}}:claim:"
+
+
+def idem(shard: int, buyer_id: str, offer_id: str, key: str) -> str:
+    """String: the stored answer of a successful claim, with its body's hash."""
+    return f"{{s{shard}}}:idem:{buyer_id}:{offer_id}:{key}"
+
+
+def did(shard: int, row_id: str) -> str:
+    """String: the command with this row id has emitted its event."""
+    return f"{{s{shard}}}:did:{row_id}"
+
+
+def every(shard: int) -> str:
+    """Pattern of all keys of a shard."""
+    return f"{{s{shard}}}:*"
+
+
+def code(phone_hash: str) -> str:
+    """Hash: a sign-in code with its tries."""
+    return f"code:{phone_hash}"
+
+
+def code_sends(phone_hash: str) -> str:
+    """Counter: codes sent to a phone within the hour."""
+    return f"code-sends:{phone_hash}"

@@ -1,0 +1,33 @@
+#!lua
+-- A held claim becomes paying: off the deadline list, with a term in which to pay. From here its
+-- units come free only with a receipt (closed, void, or a refunded wrong payment).
+-- @key meta hash the shard's fence
+-- @key events stream of the caller's epoch
+-- @key offers prefix
+-- @key deadlines zset
+-- @key claims prefix
+-- @arg epoch str
+-- @arg run_id str
+-- @arg claim_id str
+-- @arg attempt_id str
+-- @include fence
+-- @include emit
+-- @include load
+-- @returns paying pay_expires_at_ms (also when this attempt began it before)
+-- @returns other_attempt attempt_id | paid | released | returned | unknown | reopening
+local c = load(claim_id)
+if not c then return { 'unknown' } end
+if c.state == 'paying' then
+  if c.attempt_id == attempt_id then return { 'paying', c.pay_expires_at_ms } end
+  return { 'other_attempt', c.attempt_id }
+end
+if c.state ~= 'held' then return { c.state } end
+
+local term = tonumber(redis.call('HGET', offers .. c.offer_id, 'pay_ms'))
+local expires = string.format('%.0f', now_ms + term)
+emit('claim.paying', 'claim_id', claim_id, 'offer_id', c.offer_id, 'attempt_id', attempt_id,
+  'pay_expires_at_ms', expires)
+redis.call('ZREM', deadlines, claim_id)
+redis.call('HSET', claims .. claim_id, 'state', 'paying', 'attempt_id', attempt_id,
+  'pay_expires_at_ms', expires)
+return { 'paying', expires }

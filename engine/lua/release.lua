@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- Give a claim's units back on a receipt: `closed` or `void` (of the attempt that is paying),
+-- `rejected` (the SQL guard said no) or `cancelled` (the buyer let a held claim go).
+-- @key meta hash the shard's fence
+-- @key events stream of the caller's epoch
+-- @key offers prefix
+-- @key limits prefix
+-- @key holds prefix
+-- @key deadlines zset
+-- @key claims prefix
+-- @arg epoch str
+-- @arg run_id str
+-- @arg claim_id str
+-- @arg attempt_id str
+-- @arg why str
+-- @include fence
+-- @include emit
+-- @include load
+-- @include free
+-- @returns released (now or before) | held | paying | paid | returned | unknown | reopening
+local c = load(claim_id)
+if not c then return { 'unknown' } end
+local receipt = why == 'closed' or why == 'void'
+local fits = (receipt and c.state == 'paying' and c.attempt_id == attempt_id)
+  or (why == 'rejected' and (c.state == 'held' or c.state == 'paying'))
+  or (why == 'cancelled' and c.state == 'held')
+if not fits then return { c.state } end
+emit('claim.released', 'claim_id', claim_id, 'offer_id', c.offer_id, 'why', why,
+  'attempt_id', attempt_id, 'units', c.units)
+free(claim_id, c, c.units)
+return { 'released' }
