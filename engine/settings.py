@@ -72,6 +72,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Database
     pool_max: int = 10
 
+    # Import of CSV files, all files of one run together
+    import_rows_max: int = 200_000
+    import_bytes_max: int = 33_554_432
+    import_problems_max: int = 50
+    import_batch_max: int = 1_000
+
+    # Sign-in
+    code_ttl_ms: int = 300_000
+    code_tries_max: int = 5
+    code_sends_max: int = 5  # per phone number and window
+    code_window_ms: int = 3_600_000
+    password_threads_max: int = 2  # 64 MiB and a core each
+    password_waiting_max: int = 32
+
 
 _PREFIX = "KAITUAN_"
 
