@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.supervisor_state import PlaceLock, RunFile, read_state, recover
+from cli.supervisor_child import Child, Service
+from cli.supervisor_lock import PlaceLock
+from cli.supervisor_state import RunFile, read_state, recover
 from engine.errors import RefusedStart
 
 SERVING_ROOT = Path("/var/lib/kaituan")  # only as root
@@ -31,12 +33,17 @@ class Place:
     folder: Path
     run: RunFile
 
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
-
     def log_of(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
+        return self.folder / "logs" / f"{name}.log"
+
+    def spawn(self, service: Service) -> Child:
+        """Start `service` and name it in `run.json`; does not wait until it is ready."""
+        return Child(
+            service,
+            cwd=self.folder,
+            log=self.log_of(service.name),
+            record=lambda identity: self.run.record(service.name, identity),
+        )
 
     def own_folder(self, name: str) -> Path:
         """A subfolder with mode 0700 that belongs to us."""
@@ -191,6 +198,6 @@ def require_exec(folder: Path) -> None:
     if runs_as_root() and os.statvfs(folder).f_flag & no_exec:
         raise RefusedStart(
             "noexec_place",
-            f"{folder} is mounted noexec, so PostgreSQL cannot be run from there as root: "
+            f"{folder} is mounted noexec, and as root PostgreSQL has to be run from a copy there: "
             "set TMPDIR to a folder on a disk that allows programs, or start as another user.",
         )

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from cli.supervisor_lock import PlaceLock
 from engine.errors import RefusedStart
 
 # The kernel gives a boot time in whole seconds that may wobble by one while the clock is slewed,
@@ -71,7 +73,8 @@ class Service:
 
     `env` is the whole environment of the child. `ready` is called in a thread until it returns
     True; None means ready at once. `pass_fds` are kept open in the child under the same numbers.
-    `cwd` must lie in the place, since that is how the child is known again.
+    `cwd` must lie in the place, since that is how the child is known again. `lock` is a file the
+    child holds an flock on for as long as it or a fork of it lives, however its parent ended.
     """
 
     name: str
@@ -83,26 +86,32 @@ class Service:
     user: int | None = None
     group: int | None = None
     pass_fds: Sequence[int] = ()
+    lock: Path | None = None
     stop_signal: int = signal.SIGTERM
     stop_within_s: float = 10.0
 
 
 class Child:
-    """A running `Service`; `record` is told its identity before the program begins."""
+    """A running `Service`; `record` is told its identity before the program begins.
+
+    RefusedStart when the program cannot be run or somebody else holds its data.
+    """
 
     def __init__(
         self, service: Service, *, cwd: Path, log: Path, record: Callable[[Identity], None]
     ) -> None:
         self.service = service
         self.log = log
-        self._popen = _spawn(service, cwd, log)
+        self._gone = False
+        self._popen = _spawn(service, service.cwd or cwd, log)
+        assert self._popen.stdin is not None
         try:
             self.identity = identify(self._popen.pid, service.stop_signal)
             record(self.identity)
-            assert self._popen.stdin is not None
             with self._popen.stdin as gate:
                 gate.write(b"go\n")
         except BaseException:
+            self._popen.stdin.close()
             self.kill()
             raise
 
@@ -114,45 +123,48 @@ class Child:
         """None while it runs, else its exit code (negative: the signal that ended it)."""
         return self._popen.poll()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the program itself; nothing happens when it has ended."""
-        self._popen.send_signal(number)
+    def ask_to_stop(self) -> None:
+        """Send its stop signal to the program; nothing happens when it has ended."""
+        self._popen.send_signal(self.service.stop_signal)
 
     def stop(self) -> None:
         """Ask it to end, wait `stop_within_s`, then kill it and what it started."""
-        self.signal(self.service.stop_signal)
-        if not self._wait(self.service.stop_within_s):
-            self.kill()
-        self._close()
+        self.ask_to_stop()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(self.service.stop_within_s)
+        self.kill()
 
     def kill(self) -> None:
-        """SIGKILL for the program and its session; waits until all of them are gone."""
-        family = _family(self._popen.pid)
-        self._popen.kill()
+        """SIGKILL for the program and all it started; waits until they are gone.
+
+        Also right for one that has ended: what is left of its session ends, too.
+        """
+        if self._gone:  # its group's number may be a stranger's by now
+            return
+        # Children of PostgreSQL lead sessions of their own, so the group is not all of them.
+        family = _family(self._popen.pid) if self._popen.poll() is None else []
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's group
+            os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
-        # Children of PostgreSQL lead sessions of their own and notice by themselves.
+        # They notice that it is gone and end by themselves; this only makes sure.
         _, left = psutil.wait_procs(family, timeout=5)
-        for process in left:
-            kill_quietly(process)
-        psutil.wait_procs(left, timeout=5)
-        self._close()
-
-    def _wait(self, within_s: float) -> bool:
-        try:
-            self._popen.wait(within_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def _close(self) -> None:
-        if self._popen.stdin is not None and not self._popen.stdin.closed:
-            self._popen.stdin.close()
+        kill_and_wait(left)
+        self._gone = True
 
 
 def _spawn(service: Service, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
-    as_other = service.user is not None
-    with log.open("ab") as out:
-        try:
+    pass_fds = tuple(service.pass_fds)
+    lock = None if service.lock is None else PlaceLock(service.lock)
+    if lock is not None:
+        if not lock.take():
+            raise RefusedStart(
+                "data_in_use",
+                f"Another process still uses the data of {service.name} in {lock.path.parent}: "
+                "end it, then start again. Nothing was changed.",
+            )
+        pass_fds = (*pass_fds, lock.fd)
+    try:
+        with log.open("ab") as out:
             return subprocess.Popen(
                 [*_GATE, *service.argv],
                 cwd=cwd,
@@ -161,16 +173,19 @@ def _spawn(service: Service, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=tuple(service.pass_fds),
+                pass_fds=pass_fds,
                 user=service.user,
                 group=service.group,
-                extra_groups=[] if as_other else None,
+                extra_groups=None if service.user is None else [],
                 bufsize=0,
             )
-        except OSError as error:
-            raise RefusedStart(
-                "cannot_execute", f"{service.name} cannot be started: {error}."
-            ) from error
+    except OSError as error:
+        raise RefusedStart(
+            "cannot_execute", f"{service.name} cannot be started: {error}."
+        ) from error
+    finally:
+        if lock is not None:
+            lock.hand_over()
 
 
 def _family(pid: int) -> list[psutil.Process]:
@@ -180,12 +195,12 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def kill_quietly(process: psutil.Process) -> None:
-    """SIGKILL; a process that has already gone is no error."""
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return
+def kill_and_wait(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL; processes that have already gone are no error."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
 
 
 def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> bool:
@@ -202,9 +217,7 @@ def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> b
     except psutil.NoSuchProcess:
         return True
     _, left = psutil.wait_procs([process, *family], timeout=within_s)
-    for each in left:
-        kill_quietly(each)
-    psutil.wait_procs(left, timeout=5)
+    kill_and_wait(left)
     return True
 
 

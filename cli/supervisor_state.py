@@ -1,11 +1,12 @@
 """`run.json`: who serves from a place, so that a later start can greet or clean up after it.
 
 Promises: written whole or not at all; a process is trusted only when pid, start time and folder
-match. `PlaceLock` keeps two starts apart and is freed by the kernel whatever kills its holder.
+match. It holds passwords inside addresses, hence mode 0600.
 """
 
-import fcntl
 import os
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,8 @@ class RunState(msgspec.Struct, kw_only=True):
     data_dir: str
     owner: Identity
     address: str = ""  # where people reach it; empty until everything is ready
-    children: dict[str, Identity] = msgspec.field(default_factory=dict)
+    environ: dict[str, str] = {}  # KAITUAN_* for commands that want to reach the same servers
+    children: dict[str, Identity] = {}
 
 
 class RunFile:
@@ -28,6 +30,7 @@ class RunFile:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.path = self.folder / "run.json"
+        self._writing = threading.Lock()  # servers may be started in threads
         self._state = RunState(data_dir=str(self.folder), owner=identify(os.getpid()))
 
     def begin(self) -> None:
@@ -42,9 +45,13 @@ class RunFile:
         if self._state.children.pop(name, None) is not None:
             self._write()
 
-    def announce(self, address: str) -> None:
-        """Say where it serves; a second start prints this and leaves."""
+    def announce(self, address: str, environ: Mapping[str, str]) -> None:
+        """Say where it serves; a second start prints `address` and leaves.
+
+        `environ` is what other commands need to reach the same servers (`KAITUAN_*`).
+        """
         self._state.address = address
+        self._state.environ = dict(environ)
         self._write()
 
     def remove(self) -> None:
@@ -52,9 +59,10 @@ class RunFile:
 
     def _write(self) -> None:
         new = self.path.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_bytes(msgspec.json.format(msgspec.json.encode(self._state), indent=2))
-        new.rename(self.path)
+        with self._writing:
+            new.touch(mode=0o600)
+            new.write_bytes(msgspec.json.format(msgspec.json.encode(self._state), indent=2))
+            new.rename(self.path)
 
 
 def read_state(folder: Path) -> RunState | None:
@@ -81,45 +89,3 @@ def recover(folder: Path) -> list[str]:
     ]
     (folder / "run.json").unlink(missing_ok=True)
     return ended
-
-
-class PlaceLock:
-    """An exclusive flock on a file; `fd` may be passed to a child, which then holds it on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.fd = -1
-
-    def take(self) -> bool:
-        """True when the lock is ours now; False when somebody else has it."""
-        while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(fd)
-                return False
-            if _names(self.path, fd):
-                self.fd = fd
-                return True
-            os.close(fd)  # its last holder removed the file between our open and our lock
-
-    def release(self) -> None:
-        """Remove the file while still holding it, then let go; nobody can be in between."""
-        if self.fd < 0:
-            return
-        self.path.unlink(missing_ok=True)
-        os.close(self.fd)
-        self.fd = -1
-
-    def hand_over(self) -> None:
-        """Close our side only: the children that inherited `fd` hold the lock from now on."""
-        os.close(self.fd)
-        self.fd = -1
-
-
-def _names(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False

@@ -4,11 +4,19 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(
+    check: Callable[[], Awaitable[T]], *, within_s: float = 30, every_s: float = 0.02
+) -> T: ...
+@overload
+async def eventually(
+    check: Callable[[], T], *, within_s: float = 30, every_s: float = 0.02
+) -> T: ...
 async def eventually(
     check: Callable[[], T] | Callable[[], Awaitable[T]],
     *,
@@ -30,7 +38,7 @@ async def eventually(
         except AssertionError as error:
             last = error
         if found:
-            return found  # type: ignore[return-value]
+            return found
         if time.monotonic() > until:
             raise last or AssertionError(f"not true within {within_s} s: {check!r} gave {found!r}")
         await asyncio.sleep(every_s)

@@ -57,18 +57,12 @@ class Server:
                 time.sleep(0.2)
 
     def _spawn(self) -> Child:
-        name = self.service.name
-        child = Child(
-            self.service,
-            cwd=self.service.cwd or self.place.folder,
-            log=self.place.log_of(name),
-            record=lambda identity: self.place.run.record(name, identity),
-        )
+        child = self.place.spawn(self.service)
         try:
             wait_ready(child)
         except BaseException:
             child.kill()
-            self.place.run.forget(name)
+            self.place.run.forget(self.service.name)
             raise
         return child
 

@@ -92,6 +92,7 @@ def valkey_service(
         name=name,
         argv=[str(valkey_binary()), str(config), *extra],
         cwd=folder,
+        lock=config,  # two servers on one append-only file would ruin it
         ready=lambda: _answers(port, password),
     )
 
