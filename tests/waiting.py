@@ -18,11 +18,8 @@ async def eventually(
     check: Callable[[], T], *, within_s: float = 30, every_s: float = 0.02
 ) -> T: ...
 async def eventually(
-    check: Callable[[], T] | Callable[[], Awaitable[T]],
-    *,
-    within_s: float = 30,
-    every_s: float = 0.02,
-) -> T:
+    check: Callable[[], object], *, within_s: float = 30, every_s: float = 0.02
+) -> object:
     """Call `check` until it returns something true, and give that back.
 
     An AssertionError inside `check` counts as not yet; the last one is raised at the limit.
