@@ -47,13 +47,29 @@ def text_of(data: bytes) -> str:
         raise CellError(f"is UTF-16 (Excel calls it Unicode text) or binary. {advice}")
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        bad_byte = error.start
-    try:
-        data.decode("gb18030")
     except UnicodeDecodeError:
-        raise CellError(f"is not UTF-8 (first bad byte: {bad_byte}). {advice}") from None
-    raise CellError(f"is GBK, as Excel writes CSV by default, not UTF-8. {advice}")
+        pass
+    good, line = _good_part(data)
+    # Many byte strings can be read as GBK; one that began as UTF-8 Chinese is a damaged UTF-8.
+    if good.isascii() and _decodes(data, "gb18030"):
+        raise CellError(f"is GBK, as Excel writes CSV by default, not UTF-8. {advice}")
+    raise CellError(f"is not UTF-8 in line {line}. {advice}")
+
+
+def _good_part(data: bytes) -> tuple[bytes, int]:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return data[: error.start], data.count(b"\n", 0, error.start) + 1
+    return data, 1
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_file(file: str, data: bytes, sheets: Sheets, problems: Problems, rows_max: int) -> None:
