@@ -63,7 +63,7 @@ class RefundRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BillPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answer of `GET /v1/bills/{period}`: up to BILL_PAGE_MAX rows, and whether more follow."""
+    """Answer of `GET /v1/bills/{period}`: up to `limit` rows, and whether more follow."""
 
     period: Period
     rows: tuple[BillRow, ...]
@@ -88,7 +88,10 @@ class SandboxClient:
 
     callback_success: bytes = CALLBACK_SUCCESS
 
-    def __init__(self, url: str, secret: str, *, timeout_ms: int) -> None:
+    def __init__(
+        self, url: str, secret: str, *, timeout_ms: int, bill_page_max: int = BILL_PAGE_MAX
+    ) -> None:
+        self._bill_page_max = bill_page_max
         self._key = derive_key(secret, MERCHANT_SERIAL)
         self._callback_keys = {PROVIDER_SERIAL: derive_key(secret, PROVIDER_SERIAL)}
         self._timeout_s = timeout_ms / 1000
@@ -158,7 +161,7 @@ class SandboxClient:
         rows: list[BillRow] = []
         for _ in range(BILL_PAGES_MAX):
             after = rows[-1].row if rows else 0
-            path = f"/v1/bills/{_id(period)}?after={after}"
+            path = f"/v1/bills/{_id(period)}?after={after}&limit={self._bill_page_max}"
             page = await self._call("GET", path, BillPage)
             rows += page.rows
             if not page.more:

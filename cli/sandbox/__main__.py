@@ -49,7 +49,8 @@ def main(port: int, data: Path, fd: int | None) -> None:
     try:
         sock = _listen(port, fd)
     except OSError as error:
-        sys.exit(f"The sandbox cannot listen on port {port}: {error.strerror}. Try another port.")
+        where = f"port {port}" if fd is None else f"the socket {fd} it was given"
+        sys.exit(f"The sandbox cannot listen on {where}: {error.strerror}. Try another port.")
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     limits = Limits()
     try:

@@ -9,7 +9,6 @@ from typing import Any
 
 from campaigns.payment.provider import BillRow, Payment
 from campaigns.payment.sandbox_client import BillPage, Periods
-from cli.sandbox.limits import Limits
 from cli.sandbox.refusal import Refused
 
 
@@ -64,17 +63,17 @@ def close_period(conn: sqlite3.Connection, period: str) -> Periods:
     return periods(conn)
 
 
-def page(conn: sqlite3.Connection, limits: Limits, period: str, after: int) -> BillPage:
-    """The rows of a closed period behind row `after`."""
+def page(conn: sqlite3.Connection, period: str, after: int, rows_max: int) -> BillPage:
+    """Up to `rows_max` rows of a closed period behind row `after`."""
     if _number(period) >= open_period(conn):
         raise Refused(409, "PERIOD_OPEN", "This period is not closed yet, so it has no bill.")
     found = conn.execute(
         'SELECT * FROM bill_rows WHERE period = ? AND "row" > ? ORDER BY "row" LIMIT ?',
-        (int(period), after, limits.bill_page_max + 1),
+        (int(period), after, rows_max + 1),
     ).fetchall()
     rows = [
         BillRow(**{name: row[name] for name in BillRow.__struct_fields__})
-        for row in found[: limits.bill_page_max]
+        for row in found[:rows_max]
     ]
     return BillPage(period=period, rows=tuple(rows), more=len(found) > len(rows))
 

@@ -60,14 +60,19 @@ def plan(
         " (attempt_id, kind, url, body, state, held_back, due_at_ms, give_up_at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (notification.attempt_id, kind, url, sent, state, held, due, due + _time_max(limits))
+            (
+                notification.attempt_id,
+                kind,
+                url,
+                sent,
+                state,
+                held,
+                due,
+                due + limits.notice_time_max_ms,
+            )
             for kind, sent, state, held, due in rows
         ],
     )
-
-
-def _time_max(limits: Limits) -> int:
-    return limits.notice_time_max_ms
 
 
 def _one_is_held_back(conn: sqlite3.Connection) -> bool:

@@ -1,9 +1,9 @@
 """The sandbox's addresses: each request becomes an act on the store, or is refused.
 
 Merchant's (signed): POST /v1/prepay · GET /v1/attempts/{id} · POST /v1/attempts/{id}/close ·
-POST /v1/refunds · GET /v1/refunds/{no} · GET /v1/bills/{period}?after=ROW · GET /v1/periods ·
-POST /v1/periods/{period}/close. Customer's: POST /pay/{prepay_id}. Operator's (loopback only):
-GET and PUT /switches · GET /notices/{attempt_id} · GET /counts.
+POST /v1/refunds · GET /v1/refunds/{no} · GET /v1/bills/{period}?after=ROW&limit=N ·
+GET /v1/periods · POST /v1/periods/{period}/close. Customer's: POST /pay/{prepay_id}.
+Operator's (loopback only): GET and PUT /switches · GET /notices/{attempt_id} · GET /counts.
 """
 
 import re
@@ -95,10 +95,16 @@ def _query_refund(call: Call) -> Act:
 
 
 def _bill(call: Call) -> Act:
-    text = parse_qs(call.query).get("after", ["0"])[-1]
+    after = _number(call.query, "after", 0)
+    rows_max = min(max(1, _number(call.query, "limit", 100)), call.limits.bill_page_max)
+    return Act(call.name, lambda conn: bills.page(conn, call.name, after, rows_max))
+
+
+def _number(query: str, name: str, default: int) -> int:
+    text = parse_qs(query, keep_blank_values=True).get(name, [str(default)])[-1]
     if re.fullmatch(r"[0-9]{1,15}", text) is None:
-        raise Refused(400, "BAD_REQUEST", "`after` is the number of a row.")
-    return Act(call.name, lambda conn: bills.page(conn, call.limits, call.name, int(text)))
+        raise Refused(400, "BAD_REQUEST", f"`{name}` is a whole number.")
+    return int(text)
 
 
 def _periods(call: Call) -> Act:

@@ -1,4 +1,4 @@
-"""The sandbox's durable memory: one SQLite file, one thread, one transaction per act.
+"""The sandbox's durable memory: one SQLite file, one thread, each act all or none.
 
 WAL with synchronous=FULL: when an answer leaves, its act is on disk, so neither `kill -9` nor a
 power cut takes back a payment that someone was told about. One folder has one server (a lock).
@@ -9,9 +9,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -75,34 +78,74 @@ INSERT OR IGNORE INTO meta VALUES ('open_period', 1);
 """
 
 
-class Store:
-    """The open file; `act` runs a function in a transaction of its own."""
+class _Act(NamedTuple):
+    work: Callable[[sqlite3.Connection], Any]
+    done: Future[Any]
 
-    def __init__(self, data_dir: Path) -> None:
+
+class Store:
+    """The open file; `act` runs a function in a transaction.
+
+    Acts that wait while the disk is busy share the next commit, each in a savepoint of its own:
+    one sync (4 ms where this was measured) serves them all. None is answered before the commit,
+    so nobody reads what could still be undone.
+    """
+
+    def __init__(self, data_dir: Path, *, acts_per_commit_max: int = 64) -> None:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = lock(data_dir / "sandbox.lock")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-store")
-        self._conn = self._thread.submit(open_file, data_dir / "sandbox.sqlite3").result()
+        self._conn = open_file(data_dir / "sandbox.sqlite3")
+        self._acts_per_commit_max = acts_per_commit_max
+        self._queue: SimpleQueue[_Act | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name="sandbox-store")
+        self._thread.start()
 
     async def act(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """`work` in one transaction: committed and on disk when this returns, or undone."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._act, work)
+        """`work` all or none: committed and on disk when this returns, undone when it raises."""
+        done: Future[T] = Future()
+        self._queue.put(_Act(work, done))
+        return await asyncio.wrap_future(done)
 
-    def _act(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._conn.execute("BEGIN IMMEDIATE")
+    def _serve(self) -> None:
+        is_open = True
+        while is_open:
+            acts: list[_Act | None] = [self._queue.get()]
+            while len(acts) < self._acts_per_commit_max and not self._queue.empty():
+                acts.append(self._queue.get())
+            is_open = None not in acts
+            # Who no longer waits (a cancelled call) is not begun.
+            self._commit([a for a in acts if a and a.done.set_running_or_notify_cancel()])
+        self._conn.close()
+
+    def _commit(self, acts: list[_Act]) -> None:
+        settle: list[Callable[[], None]] = []
         try:
-            result = work(self._conn)
+            self._conn.execute("BEGIN IMMEDIATE")
+            settle = [self._one(act) for act in acts]
             self._conn.execute("COMMIT")
-        except BaseException:
+        except Exception as error:
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
-            raise
-        return result
+            settle = [partial(act.done.set_exception, error) for act in acts]
+        for tell in settle:
+            tell()
+
+    def _one(self, act: _Act) -> Callable[[], None]:
+        """Run one act; what is to be told to its caller after the commit."""
+        self._conn.execute("SAVEPOINT act")
+        try:
+            result = act.work(self._conn)
+        except Exception as error:
+            self._conn.execute("ROLLBACK TO act")
+            self._conn.execute("RELEASE act")
+            return partial(act.done.set_exception, error)
+        self._conn.execute("RELEASE act")
+        return partial(act.done.set_result, result)
 
     def close(self) -> None:
         """Finish what is queued, close the file and give the folder free."""
-        self._thread.submit(self._conn.close).result()
-        self._thread.shutdown()
+        self._queue.put(None)
+        self._thread.join()
         os.close(self._lock)
 
 
@@ -121,8 +164,8 @@ def lock(path: Path) -> int:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """The database at `path`, made if it is not there."""
-    conn = sqlite3.connect(path, isolation_level=None)
+    """The database at `path`, made if it is not there; one thread at a time may use it."""
+    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     conn.row_factory = sqlite3.Row
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")

@@ -26,15 +26,6 @@ Trouble = Literal[
     "out_of_order",
     "wrong_amount",
 ]
-TROUBLES: tuple[Trouble, ...] = (
-    "delayed",
-    "paid_after_close",
-    "lost",
-    "doubled",
-    "forged",
-    "out_of_order",
-    "wrong_amount",
-)
 WaitMs = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Names = Annotated[tuple[Id, ...], msgspec.Meta(max_length=1_000)]

@@ -10,7 +10,7 @@ import pytest_asyncio
 from campaigns.payment.provider import PaymentStatus, Prepay, ProviderRefused, RefundStatus
 from campaigns.payment.sandbox_client import SandboxClient
 from engine.ids import new_id, now_ms
-from tests.sandbox import SandboxServer, pay, running_sandbox
+from tests.sandbox import SECRET, SandboxServer, pay, running_sandbox
 
 NOWHERE = "http://127.0.0.1:9/callback"
 
@@ -164,7 +164,7 @@ async def test_a_payment_has_at_most_fifty_refunds(client: SandboxClient) -> Non
     assert (await client.refund(numbers[0], transaction_id, 1, 100, "again")).state == "success"
 
 
-async def test_the_bill_is_what_happened(client: SandboxClient) -> None:
+async def test_the_bill_is_what_happened(client: SandboxClient, sandbox: SandboxServer) -> None:
     await client.close_period(await client.open_period())
     period = await client.open_period()
     assert await refused(client.bill(period)) == "PERIOD_OPEN"
@@ -182,6 +182,8 @@ async def test_the_bill_is_what_happened(client: SandboxClient) -> None:
     ]
     assert {row.transaction_id for row in rows} == {transaction_id}
     await client.close_period(following)
+    async with SandboxClient(sandbox.url, SECRET, timeout_ms=5_000, bill_page_max=1) as paging:
+        assert (await paging.bill(period)).rows == rows
     assert [row.attempt_id for row in (await client.bill(following)).rows] == [later_id]
     assert await refused(client.close_period("999")) == "PERIOD_NOT_OPEN"
 
