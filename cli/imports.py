@@ -1,7 +1,7 @@
 """`kaituan import FILE…` and `kaituan export KIND`: a retailer's CSV in and out."""
 
 import asyncio
-import getpass
+import os
 import sys
 from pathlib import Path
 from typing import cast
@@ -88,7 +88,7 @@ async def _import(settings: Settings, files: list[ImportFile]) -> ImportSummary:
     db = Database(settings.database_url, pool_max=1)
     try:
         phones = PhoneKeys(settings.phone_secret)
-        return await import_files(db, settings, phones, files, actor=f"cli:{getpass.getuser()}")
+        return await import_files(db, settings, phones, files, actor=f"cli:uid-{os.getuid()}")
     finally:
         await db.close()
 
