@@ -13,13 +13,19 @@
 -- @include fence
 -- @include emit
 -- @include load
--- @returns paying pay_expires_at_ms (also when this attempt began it before)
+-- @returns paying pay_expires_at_ms (also when this attempt began it before; a rebuild that
+--   knew of the attempt but not of its event left `unsaid`, and the event is said now)
 -- @returns other_attempt attempt_id | paid | released | returned | unknown | reopening
 local c = load(claim_id)
 if not c then return { 'unknown' } end
 if c.state == 'paying' then
-  if c.attempt_id == attempt_id then return { 'paying', c.pay_expires_at_ms } end
-  return { 'other_attempt', c.attempt_id }
+  if c.attempt_id ~= attempt_id then return { 'other_attempt', c.attempt_id } end
+  if c.unsaid then
+    emit('claim.paying', 'claim_id', claim_id, 'offer_id', c.offer_id, 'attempt_id', attempt_id,
+      'pay_expires_at_ms', c.pay_expires_at_ms)
+    redis.call('HDEL', claims .. claim_id, 'unsaid')
+  end
+  return { 'paying', c.pay_expires_at_ms }
 end
 if c.state ~= 'held' then return { c.state } end
 

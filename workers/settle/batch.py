@@ -1,0 +1,149 @@
+"""One batch of events, one transaction: rows, archive and position together or not at all.
+
+The position's UPDATE must hit exactly one row; of two settlers one wins, the other reads anew.
+What cannot be settled does not stop what can: an event refused by `fold`, or by the database
+when it stands alone, goes to the dead letters with the later events of its claim.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.db import Database
+from engine.errors import KaituanError
+from engine.events import AnyEvent, decode
+from workers.settle.dead_letters import bury, claims_with_open_letters
+from workers.settle.fold import Poison, fold
+from workers.settle.load import load_book
+from workers.settle.positions import Position, move
+from workers.settle.write import write_book
+
+log = logging.getLogger(__name__)
+
+Entry = tuple[int, Mapping[str, str]]  # seq and the stream entry's fields
+_RETRY_STATES = ("40", "53", "55", "57", "58", "08")  # conflicts, resources, outages: not poison
+
+_ARCHIVE = text(
+    "INSERT INTO event_batches (shard, epoch, first_seq, last_seq, payload, orphaned)"
+    " VALUES (:shard, :epoch, :first, :last, :payload, :orphaned)"
+)
+
+
+def pack(entries: Sequence[Entry]) -> bytes:
+    """The archive's payload: msgpack `[[seq, {field: value}], …]`."""
+    return msgspec.msgpack.encode([[seq, dict(fields)] for seq, fields in entries])
+
+
+def unpack(payload: bytes) -> list[tuple[int, dict[str, str]]]:
+    """What `pack` packed."""
+    return msgspec.msgpack.decode(payload, type=list[tuple[int, dict[str, str]]])
+
+
+async def archive(
+    session: AsyncSession,
+    shard: int,
+    epoch: int,
+    entries: Sequence[Entry],
+    *,
+    orphaned: bool = False,
+) -> None:
+    """Keep the entries verbatim."""
+    await session.execute(
+        _ARCHIVE,
+        {
+            "shard": shard,
+            "epoch": epoch,
+            "first": entries[0][0],
+            "last": entries[-1][0],
+            "payload": pack(entries),
+            "orphaned": orphaned,
+        },
+    )
+
+
+async def settle_batch(db: Database, position: Position, entries: Sequence[Entry]) -> int:
+    """Settle gapless `entries` that follow the position; how many. Moves `position`.
+
+    Raises LostRace when another settler was first, and whatever the database raises while it
+    is away: then nothing has happened and the same batch is tried again.
+    """
+    try:
+        return await _settle(db, position, entries, bury_refused=False)
+    except (DBAPIError, KaituanError, ValueError) as error:
+        if is_outage(error):
+            raise
+        log.warning("batch of %d on shard %d refused: %s", len(entries), position.shard, error)
+    for entry in entries:
+        try:
+            await _settle(db, position, [entry], bury_refused=False)
+        except (DBAPIError, KaituanError, ValueError) as error:
+            if is_outage(error):
+                raise
+            await _settle(db, position, [entry], bury_refused=True, why=str(error)[:500])
+    return len(entries)
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database is away or asks for another try, rather than refusing the rows."""
+    if isinstance(error, InterfaceError | OperationalError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", "") or "")
+    return error.connection_invalidated or state[:2] in _RETRY_STATES
+
+
+async def _settle(
+    db: Database,
+    position: Position,
+    entries: Sequence[Entry],
+    *,
+    bury_refused: bool,
+    why: str = "",
+) -> int:
+    last = entries[-1][0]
+    async with db.begin() as session:
+        await move(session, position, last)
+        if bury_refused:
+            await bury(session, position.shard, position.epoch, [(*entries[0], why)])
+        else:
+            await _apply(session, position, entries)
+        await archive(session, position.shard, position.epoch, entries)
+    position.seq = last
+    return len(entries)
+
+
+async def _apply(session: AsyncSession, position: Position, entries: Sequence[Entry]) -> None:
+    poison: list[tuple[int, Mapping[str, str], str]] = []
+    events: list[tuple[AnyEvent, Mapping[str, str]]] = []
+    claims = {fields["claim_id"] for _, fields in entries if "claim_id" in fields}
+    followed = await claims_with_open_letters(session, claims)
+    for seq, fields in entries:
+        if fields.get("claim_id") in followed:
+            poison.append((seq, fields, "follows an open dead letter of its claim"))
+            continue
+        try:
+            events.append((decode(seq, fields), fields))
+        except (msgspec.ValidationError, ValueError) as error:
+            poison.append((seq, fields, f"cannot be read: {error}"))
+            if "claim_id" in fields:
+                followed.add(fields["claim_id"])
+    book = await load_book(session, position.shard, position.epoch, [one for one, _ in events])
+    for event, fields in events:
+        if fields.get("claim_id") in followed:
+            poison.append((event.seq, fields, "follows an open dead letter of its claim"))
+            continue
+        try:
+            fold(book, event)
+        except Poison as error:
+            poison.append((event.seq, fields, str(error)))
+            if "claim_id" in fields:
+                followed.add(fields["claim_id"])
+    await write_book(session, book)
+    if poison:
+        log.error("%d poison events on shard %d: %s", len(poison), position.shard, poison[0][2])
+        await bury(session, position.shard, position.epoch, sorted(poison, key=lambda one: one[0]))

@@ -1,0 +1,117 @@
+"""The book of one batch: the rows that its events touch, as they are while folding.
+
+Loaded once, changed in memory by `fold`, written back in a few statements. Nothing here does
+I/O, so what an event means can be read and tested without a database.
+"""
+
+from typing import Any
+
+import msgspec
+
+from engine.ledger.entries import Entry
+
+
+class OrderNow(msgspec.Struct, kw_only=True):
+    """An order while folding; `fresh` ones are inserted, the others updated."""
+
+    id: str
+    claim_id: str
+    offer_id: str
+    campaign_id: str
+    version: int
+    buyer_id: str
+    qty: int
+    units: int
+    price_id: str
+    unit_price_fen: int
+    amount_fen: int
+    state: str
+    claim_state: str
+    claimed_at_ms: int
+    expires_at_ms: int
+    idem_key: str
+    body_hash: str
+    touch: str
+    credit: dict[str, Any]
+    reason: str = ""
+    pay_expires_at_ms: int | None = None
+    attempt_id: str | None = None
+    payment_id: str | None = None
+    paid_at_ms: int | None = None
+    paid_fen: int = 0
+    release_due: bool = False
+    fresh: bool = False
+
+
+class OfferNow(msgspec.Struct):
+    """An offer's guarded counters while folding."""
+
+    id: str
+    state: str
+    total: int
+    held: int
+    sold: int
+
+
+class FactNow(msgspec.Struct):
+    """A payment fact while folding."""
+
+    id: str
+    amount_fen: int
+    outcome: str | None
+    order_id: str | None
+    claim_id: str | None
+
+
+class RefundNow(msgspec.Struct):
+    """A refund while folding."""
+
+    id: str
+    units: int
+    applied: bool
+
+
+class NewRefund(msgspec.Struct, frozen=True):
+    """A refund intent that an event asks for."""
+
+    payment_id: str
+    order_id: str | None
+    claim_id: str
+    cause: str
+    amount_fen: int
+
+
+class GuardTrip(msgspec.Struct, frozen=True):
+    """The SQL guard said no to a claim: its offer is frozen and an incident is written."""
+
+    offer_id: str
+    claim_id: str
+    held: int
+    sold: int
+    total: int
+
+
+class Book(msgspec.Struct, kw_only=True):
+    """Everything one batch touches. `seq` of the event goes with each applied id."""
+
+    shard: int
+    epoch: int
+    orders: dict[str, OrderNow] = {}  # by claim_id
+    offers: dict[str, OfferNow] = {}
+    facts: dict[str, FactNow] = {}
+    refunds: dict[str, RefundNow] = {}
+    commands: set[str] = set()  # known offer commands
+    attempts: set[str] = set()  # known payment attempts
+    credits: dict[str, dict[str, Any]] = {}  # claim_id → snapshot for the order
+
+    touched_orders: set[str] = set()
+    touched_offers: set[str] = set()
+    applied_commands: dict[str, int] = {}
+    applied_attempts: dict[str, int] = {}
+    paid_attempts: dict[str, int] = {}
+    released_attempts: dict[str, int] = {}
+    applied_facts: dict[str, tuple[str, int]] = {}  # id → outcome, seq
+    applied_refunds: dict[str, int] = {}
+    new_refunds: list[NewRefund] = []
+    postings: list[Entry] = []
+    guard_trips: list[GuardTrip] = []

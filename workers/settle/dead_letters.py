@@ -1,0 +1,108 @@
+"""Dead letters: events that could not be settled, kept in order, resolved only by a person.
+
+`retry` folds a claim's letters again, in order, in one transaction; `discard` closes them with a
+note. Until then the audit is red and later events of the claim follow the first one here.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.errors import Conflict, Missing
+from engine.events import decode
+from engine.ids import now_ms
+from engine.models import DeadLetter
+from workers.settle.fold import Poison, fold
+from workers.settle.load import load_book
+from workers.settle.write import write_book
+
+_OPEN = text(
+    "SELECT DISTINCT claim_id FROM dead_letters"
+    " WHERE state = 'open' AND claim_id = ANY(CAST(:ids AS text[]))"
+)
+
+
+async def claims_with_open_letters(session: AsyncSession, claims: Collection[str]) -> set[str]:
+    """Those of `claims` whose events must follow an open letter."""
+    if not claims:
+        return set()
+    return set(await session.scalars(_OPEN, {"ids": sorted(claims)}))
+
+
+async def bury(
+    session: AsyncSession,
+    shard: int,
+    epoch: int,
+    poison: Sequence[tuple[int, Mapping[str, str], str]],
+) -> None:
+    """Write (seq, fields, why) as open letters."""
+    now = now_ms()
+    session.add_all(
+        DeadLetter(
+            shard=shard,
+            epoch=epoch,
+            seq=seq,
+            claim_id=fields.get("claim_id", "").replace("\x00", "") or None,
+            payload=msgspec.msgpack.encode(dict(fields)),
+            error=why,
+            state="open",
+            created_at_ms=now,
+        )
+        for seq, fields, why in poison
+    )
+    await session.flush()
+
+
+async def open_letters(session: AsyncSession) -> Sequence[DeadLetter]:
+    """All open letters, oldest first."""
+    query = select(DeadLetter).where(DeadLetter.state == "open").order_by(DeadLetter.id)
+    return (await session.scalars(query)).all()
+
+
+async def _letters_like(session: AsyncSession, letter_id: int) -> list[DeadLetter]:
+    """The letter and the open ones of the same claim, in the order of their events."""
+    letter = await session.get(DeadLetter, letter_id)
+    if letter is None or letter.state != "open":
+        raise Missing("no_dead_letter", f"There is no open dead letter {letter_id}")
+    if letter.claim_id is None:
+        return [letter]
+    query = (
+        select(DeadLetter)
+        .where(DeadLetter.state == "open", DeadLetter.claim_id == letter.claim_id)
+        .order_by(DeadLetter.epoch, DeadLetter.seq)
+        .with_for_update()
+    )
+    return list((await session.scalars(query)).all())
+
+
+async def retry(session: AsyncSession, letter_id: int) -> int:
+    """Settle the letter and the later ones of its claim now; how many. Conflict if refused."""
+    letters = await _letters_like(session, letter_id)
+    first = letters[0]
+    try:
+        events = [
+            decode(one.seq, msgspec.msgpack.decode(one.payload, type=dict[str, str]))
+            for one in letters
+        ]
+        book = await load_book(session, first.shard, first.epoch, events)
+        for event in events:
+            fold(book, event)
+    except (Poison, ValueError) as error:
+        raise Conflict("still_poison", "It still cannot be settled", str(error)) from error
+    await write_book(session, book)
+    _resolve(letters, "settled", "")
+    return len(letters)
+
+
+async def discard(session: AsyncSession, letter_id: int, note: str) -> int:
+    """Close the letter and the later ones of its claim without effect; how many."""
+    letters = await _letters_like(session, letter_id)
+    _resolve(letters, "discarded", note)
+    return len(letters)
+
+
+def _resolve(letters: Sequence[DeadLetter], state: str, note: str) -> None:
+    for letter in letters:
+        letter.state, letter.note, letter.resolved_at_ms = state, note, now_ms()
