@@ -24,6 +24,7 @@ from engine.errors import RefusedStart
 
 SERVING_ROOT = Path("/var/lib/kaituan")  # only as root
 _TEMPORARY_PREFIX = "kaituan-"
+_LOG_BYTES_MAX = 16 << 20  # looked at when a service starts; one older file is kept
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class Place:
 
     def spawn(self, service: Service) -> Child:
         """Start `service` and name it in `run.json`; does not wait until it is ready."""
+        log = self.log_of(service.name)
+        if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
+            log.replace(log.with_suffix(".log.1"))
         return Child(
             service,
             cwd=self.folder,
-            log=self.log_of(service.name),
+            log=log,
             record=lambda identity: self.run.record(service.name, identity),
         )
 
@@ -61,7 +65,14 @@ def server_user() -> tuple[int, int] | None:
     """uid and gid PostgreSQL runs as when we are root (`nobody`); None when we are not."""
     if not runs_as_root():
         return None
-    entry = pwd.getpwnam("nobody")
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise RefusedStart(
+            "no_nobody",
+            "PostgreSQL does not run as root, and this machine has no user `nobody` to run it as: "
+            "start as an ordinary user.",
+        ) from error
     return entry.pw_uid, entry.pw_gid
 
 

@@ -95,7 +95,10 @@ class Supervisor:
         self._stop.set()
 
     def adopt(self, server: Server) -> None:
-        """Watch an embedded server that was started on this place; a stage of its own."""
+        """Watch an embedded server that was started on this place; a stage of its own.
+
+        From now its process is `children[name]`; do not stop or restart it through `server`.
+        """
         self._add([server.child])
 
     async def start(self, services: Sequence[Service]) -> None:
@@ -120,7 +123,8 @@ class Supervisor:
         until = time.monotonic() + _STARTING_WITHIN_S
         while not self._lock.take():
             state = read_state(self.place.folder)
-            if state is not None and state.address:
+            # A start that is just cleaning up after a killed one still has the old file there.
+            if state is not None and state.address and state.owner.find(None) is not None:
                 raise AlreadyRunning(state.address)
             if time.monotonic() > until:
                 raise RefusedStart(
@@ -133,6 +137,8 @@ class Supervisor:
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # under nohup the end of the terminal shall not end us
             self._handlers.callback(signal.signal, number, signal.getsignal(number))
             self._handlers.callback(loop.remove_signal_handler, number)
             loop.add_signal_handler(number, self._on_signal)

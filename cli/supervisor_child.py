@@ -1,8 +1,8 @@
-"""One child process: how it is started, told apart from strangers, stopped and killed.
+"""One child process: how it is started, stopped and killed.
 
 Promises: a child runs in its own session, so a terminal's Ctrl-C does not reach it; it begins
 its work only after `run.json` names it, so there is no instant at which a killed parent leaves
-a process that nobody knows; it counts as ours only if pid, start time and folder all match.
+a process that nobody knows.
 """
 
 import os
@@ -14,57 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import psutil
 
+from cli.supervisor_identity import Identity, family_of, identify, kill_and_wait
 from cli.supervisor_lock import PlaceLock
 from engine.errors import RefusedStart
-
-# The kernel gives a boot time in whole seconds that may wobble by one while the clock is slewed,
-# and psutil computes start times from it.
-_START_TOLERANCE_MS = 2_000
 
 # The child waits for a line on stdin before it becomes its program (same pid, same start time).
 # When the parent dies before it has written the pid down, `read` meets the end and it exits.
 _GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "gate")
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """A process as `run.json` remembers it."""
-
-    pid: int
-    started_at_ms: int
-    stop_signal: int = signal.SIGTERM
-
-    def find(self, folder: Path | None) -> psutil.Process | None:
-        """The live process this names, or None; its working folder must lie in `folder`."""
-        try:
-            process = psutil.Process(self.pid)
-            if abs(_start_ms(process) - self.started_at_ms) > _START_TOLERANCE_MS:
-                return None
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
-            if folder is not None and not _lies_in(process.cwd(), folder):
-                return None
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return None
-        return process
-
-
-def _lies_in(cwd: str, folder: Path) -> bool:
-    # Linux marks a working folder that was removed meanwhile with " (deleted)".
-    return Path(cwd.removesuffix(" (deleted)")).is_relative_to(folder.resolve())
-
-
-def _start_ms(process: psutil.Process) -> int:
-    return int(process.create_time() * 1000)
-
-
-def identify(pid: int, stop_signal: int = signal.SIGTERM) -> Identity:
-    """The identity of the live process `pid`; psutil.NoSuchProcess when it is gone."""
-    return Identity(
-        pid=pid, started_at_ms=_start_ms(psutil.Process(pid)), stop_signal=int(stop_signal)
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +100,7 @@ class Child:
         if self._gone:  # its group's number may be a stranger's by now
             return
         # Children of PostgreSQL lead sessions of their own, so the group is not all of them.
-        family = _family(self._popen.pid) if self._popen.poll() is None else []
+        family = family_of(self._popen.pid) if self._popen.poll() is None else []
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's group
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
@@ -186,39 +144,6 @@ def _spawn(service: Service, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
     finally:
         if lock is not None:
             lock.hand_over()
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def kill_and_wait(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL; processes that have already gone are no error."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=5)
-
-
-def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> bool:
-    """End a process that an earlier start left behind; False when it is not there or not ours.
-
-    First its own stop signal, then SIGKILL, also for what it started.
-    """
-    process = identity.find(folder)
-    if process is None:
-        return False
-    family = _family(identity.pid)
-    try:
-        process.send_signal(identity.stop_signal)
-    except psutil.NoSuchProcess:
-        return True
-    _, left = psutil.wait_procs([process, *family], timeout=within_s)
-    kill_and_wait(left)
-    return True
 
 
 def wait_ready(child: Child) -> None:

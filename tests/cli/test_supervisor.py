@@ -17,7 +17,9 @@ from cli.embedded.ports import listening_socket
 from cli.embedded.valkey import start_valkey
 from cli.place import Place
 from cli.supervisor import AlreadyRunning, Supervisor
-from cli.supervisor_child import Child, Identity, Service, identify
+from cli.supervisor_child import Child, Service
+from cli.supervisor_identity import Identity, identify
+from cli.supervisor_ready import answers_http
 from cli.supervisor_state import read_state
 from engine.errors import RefusedStart
 from tests.waiting import eventually
@@ -202,6 +204,22 @@ async def test_processes_share_one_listening_socket(own_place: Place) -> None:
         assert await asyncio.to_thread(ask) in both - {one}  # the socket outlives its process
         await eventually(lambda: supervisor.children["api-1"].pid != one)
     listener.close()
+
+
+async def test_readiness_by_http(own_place: Place) -> None:
+    listener = listening_socket(0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+    web = Service(
+        name="web",
+        argv=[sys.executable, "-m", "http.server", url.rsplit(":", 1)[1], "--bind", "127.0.0.1"],
+        ready=answers_http(url),
+    )
+    assert not answers_http(url)()
+    async with Supervisor(own_place, say=print) as supervisor:
+        await supervisor.start([web])
+        assert answers_http(url)()
+        assert not answers_http(f"{url}/nothing-here")()
 
 
 async def test_an_embedded_server_that_dies_comes_back(own_place: Place) -> None:

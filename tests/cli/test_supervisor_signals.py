@@ -34,7 +34,8 @@ async def main(folder: Path) -> None:
     place = Place(folder, RunFile(folder))
     async with Supervisor(place, say=lambda line: print(line, flush=True)) as supervisor:
         supervisor.adopt(await asyncio.to_thread(start_valkey, place))
-        supervisor.adopt(await asyncio.to_thread(start_postgres, place))
+        if "postgres" in sys.argv:
+            supervisor.adopt(await asyncio.to_thread(start_postgres, place))
         await supervisor.start([Service(name="a", argv=["/bin/sleep", "1000"])])
         print("serving", flush=True)
         await supervisor.serve("http://127.0.0.1:1", {})
@@ -45,12 +46,12 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 class _Apart:
-    """A supervisor with Valkey, PostgreSQL and one more child, in another process."""
+    """A supervisor with Valkey, `more` and one other child, in another process."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *more: str) -> None:
         self.folder = place.folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(place.folder)],
+            [sys.executable, "-c", _PROGRAM, str(place.folder), *more],
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
@@ -76,9 +77,12 @@ class _Apart:
         return said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_drains_and_leaves_nothing(own_place: Place, number: int) -> None:
-    apart = _Apart(own_place)
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [(signal.SIGINT, ["postgres"]), (signal.SIGTERM, []), (signal.SIGHUP, [])],
+)
+def test_a_signal_drains_and_leaves_nothing(own_place: Place, number: int, more: list[str]) -> None:
+    apart = _Apart(own_place, *more)
     pids = [identity.pid for identity in apart.state().children.values()]
     assert apart.end(number).split() == ["drained"]
     assert apart.process.returncode == 0
@@ -88,11 +92,11 @@ def test_a_signal_drains_and_leaves_nothing(own_place: Place, number: int) -> No
 
 
 def test_after_a_kill_the_next_start_recovers(own_place: Place) -> None:
-    apart = _Apart(own_place)
+    apart = _Apart(own_place, "postgres")
     orphans = {name: identity.pid for name, identity in apart.state().children.items()}
     apart.end(signal.SIGKILL)
     assert all(_alive(pid) for pid in orphans.values())
-    again = _Apart(own_place)
+    again = _Apart(own_place, "postgres")
     assert again.said[0] == "The last start was killed; ended what it left: a, postgres, valkey."
     assert not any(_alive(pid) for pid in orphans.values())
     assert again.end(signal.SIGTERM).split() == ["drained"]
