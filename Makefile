@@ -1,0 +1,59 @@
+# Kaituan: every target installs what it needs into .venv first. `make help` lists them.
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+PYTHON  ?= $(firstword $(foreach v,3.13 3.12 3.11 3.14,$(shell command -v python$(v) 2>/dev/null)) $(shell command -v python3 2>/dev/null))
+PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+export PIP_ONLY_BINARY := :all:
+export PIP_CONSTRAINT  := constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench load up migrate audit fuzz schemas clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Kaituan needs Python 3.11 to 3.14: install one (with its venv), then run make again."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { echo "Kaituan needs Python 3.11 to 3.14, and $(PYTHON) is another: install one, or name it: make PYTHON=/path/to/python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv: install it (on Debian: apt-get install python3-venv), then run make again."; exit 1; }
+	@echo "Installing into $(VENV) with $$($(PYTHON) --version) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## start everything, play an evening, open the doors (ARGS=--once ends by itself)
+	@$(BIN)/kaituan demo $(ARGS)
+
+test: $(STAMP) ## all tests, on the real embedded stores
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## the yardsticks and ours side by side; medians and ratios to bench/results.json
+	@$(BIN)/kaituan bench $(ARGS)
+
+load: $(STAMP) ## a flash sale at peak with Locust, an HTML report and a verdict by the audit
+	@$(BIN)/kaituan load $(ARGS)
+
+up: $(STAMP) ## start everything and serve, without the evening
+	@$(BIN)/kaituan up $(ARGS)
+
+migrate: $(STAMP) ## bring KAITUAN_DATABASE_OWNER_URL to the newest schema
+	@$(BIN)/kaituan migrate $(ARGS)
+
+audit: $(STAMP) ## check the laws on what is running
+	@$(BIN)/kaituan audit $(ARGS)
+
+fuzz: $(STAMP) ## the property tests and seeded races, long
+	@KAITUAN_FUZZ=1 $(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
+
+schemas: $(STAMP) ## write docs/openapi.json from the code
+	@$(BIN)/kaituan schemas $(ARGS)
+
+clean: ## remove .venv, caches and the serving data of this checkout
+	@if [ -x $(BIN)/kaituan ]; then $(BIN)/kaituan clean; fi
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,36 @@
+"""`kaituan`: the command line, one command a file."""
+
+import sys
+
+import click
+
+from cli.imports import export_command, import_command
+from cli.migrate import migrate, role_of
+from cli.up import up
+from engine.errors import KaituanError
+from engine.settings import load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Kaituan 开团: live rooms, flash sales and group buys with atomic stock and exact splits."""
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring KAITUAN_DATABASE_OWNER_URL to the newest schema; a second run changes nothing."""
+    settings = load()
+    if not settings.database_owner_url:
+        raise click.ClickException("Set KAITUAN_DATABASE_OWNER_URL to the owner's address.")
+    try:
+        migrate(settings.database_owner_url, role_of(settings.database_url))
+    except KaituanError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The database is at the newest schema.")
+
+
+for command in (up, import_command, export_command):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

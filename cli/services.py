@@ -1,0 +1,141 @@
+"""What runs on one machine: stores first, then sandbox, settler and worker, then the API.
+
+`start_all` gives back the settings under which everything runs. Stores and provider that the
+given settings already name are used, not started; the API's processes share one socket.
+"""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from cli.embedded.ports import listening_socket
+from cli.embedded.postgres import start_postgres
+from cli.embedded.secret import secret
+from cli.embedded.valkey import start_valkey
+from cli.migrate import migrate_async, role_of
+from cli.place import Place
+from cli.supervisor import Supervisor
+from cli.supervisor_child import Service
+from cli.supervisor_ready import answers_http
+from engine.settings import Settings, inherited_environ, to_environ
+
+Say = Callable[[str], None]
+SANDBOX_PORT = 8090
+
+
+async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settings:
+    """Start what `given` does not name, migrate, and wait until the API is ready."""
+    place = supervisor.place
+    settings = with_secrets(given, place)
+    settings = await _start_stores(supervisor, settings, say)
+    if settings.database_owner_url:
+        await migrate_async(settings.database_owner_url, role_of(settings.database_url))
+    listener = listening_socket(settings.api_port, settings.api_host)
+    sandbox_listener = None
+    try:
+        port = listener.getsockname()[1]
+        if settings.api_port and port != settings.api_port:
+            say(f"Port {settings.api_port} is taken; the API is on {port}.")
+        changes: dict[str, str | int] = {
+            "api_port": port,
+            "public_url": settings.public_url or f"http://{settings.api_host}:{port}",
+        }
+        if not settings.provider_url:
+            sandbox_listener = listening_socket(SANDBOX_PORT)
+            changes["provider_url"] = f"http://127.0.0.1:{sandbox_listener.getsockname()[1]}"
+        settings = msgspec.structs.replace(settings, **changes)
+        if sandbox_listener is not None:
+            await supervisor.start([_sandbox(place, settings, sandbox_listener.fileno())])
+        await supervisor.start([_settler(settings), _worker(settings)])
+        await supervisor.start(
+            [_api(settings, number, listener.fileno()) for number in range(settings.api_processes)]
+        )
+    except BaseException:
+        listener.close()
+        if sandbox_listener is not None:
+            sandbox_listener.close()
+        raise
+    # Both sockets stay open here on purpose: a child that is started again inherits them, and
+    # connections that arrive meanwhile wait in the backlog instead of being refused.
+    _KEPT.extend(one for one in (listener, sandbox_listener) if one is not None)
+    return settings
+
+
+_KEPT: list[object] = []
+
+
+def with_secrets(settings: Settings, place: Place) -> Settings:
+    """Fill in secrets that nobody gave, kept in the place so that a later start has the same."""
+    missing = {
+        name: secret(place, name)
+        for name in ("token_secret", "phone_secret", "sandbox_secret")
+        if not getattr(settings, name)
+    }
+    return msgspec.structs.replace(settings, data_dir=str(place.folder), **missing)
+
+
+async def _start_stores(supervisor: Supervisor, settings: Settings, say: Say) -> Settings:
+    if not settings.redis_url:
+        valkey = await asyncio.to_thread(start_valkey, supervisor.place)
+        supervisor.adopt(valkey)
+        settings = msgspec.structs.replace(
+            settings, redis_url=valkey.url, queue_url=settings.queue_url or valkey.queue_url
+        )
+        say("Valkey is up.")
+    if not settings.database_url:
+        postgres = await asyncio.to_thread(start_postgres, supervisor.place)
+        supervisor.adopt(postgres)
+        settings = msgspec.structs.replace(
+            settings, database_url=postgres.app_url, database_owner_url=postgres.owner_url
+        )
+        say("PostgreSQL is up.")
+    return settings
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _environ(settings: Settings, *, owner: bool = False) -> dict[str, str]:
+    """Only migrations need the owner's role; no serving process is told its password."""
+    if not owner:
+        settings = msgspec.structs.replace(settings, database_owner_url="")
+    return {**inherited_environ(), **to_environ(settings)}
+
+
+def _sandbox(place: Place, settings: Settings, fd: int) -> Service:
+    data = place.own_folder("sandbox")
+    return Service(
+        name="sandbox",
+        argv=_python("cli.sandbox", "--data", str(data), "--fd", str(fd)),
+        env=_environ(settings),
+        ready=answers_http(f"{settings.provider_url}/healthz"),
+        pass_fds=(fd,),
+    )
+
+
+def _settler(settings: Settings) -> Service:
+    return Service(name="settle", argv=_python("workers.settle"), env=_environ(settings))
+
+
+def _worker(settings: Settings) -> Service:
+    return Service(name="worker", argv=_python("workers.main"), env=_environ(settings))
+
+
+def _api(settings: Settings, number: int, fd: int) -> Service:
+    return Service(
+        name=f"api-{number + 1}",
+        argv=_python("campaigns.main", "--fd", str(fd)),
+        env=_environ(settings),
+        ready=answers_http(f"http://{settings.api_host}:{settings.api_port}/readyz"),
+        pass_fds=(fd,),
+        stop_within_s=15.0,
+    )
+
+
+def fresh_password() -> str:
+    """A password for a sample account of this start."""
+    return secrets.token_urlsafe(9)
