@@ -6,7 +6,7 @@ rebuild of the hot state reads; `state` is the order's own life, money included.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,6 +27,7 @@ class Order(Base):
         Index("orders_offer", "offer_id", "claim_state"),
         Index("orders_buyer", "buyer_id", "claimed_at_ms"),
         Index("orders_waiting", "shard", "claim_state", "expires_at_ms"),
+        Index("orders_release_due", "id", postgresql_where=text("release_due")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -26,6 +26,13 @@ class PaymentAttempt(Base):
             "next_at_ms",
             postgresql_where=text("state IN ('begun', 'open')"),
         ),
+        Index(  # receipts whose claim is not yet known to be released
+            "payment_attempts_receipts",
+            "next_at_ms",
+            postgresql_where=text(
+                "state IN ('closed', 'void') AND released_seq IS NULL AND reason <> 'refused'"
+            ),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -30,6 +30,11 @@ class Refund(Base):
         CheckConstraint("units >= 0", name="refunds_units_not_negative"),
         Index("refunds_due", "next_at_ms", postgresql_where=text("state = 'due'")),
         Index("refunds_order", "order_id"),
+        Index(  # done, and the units not yet known to be back
+            "refunds_units_due",
+            "done_at_ms",
+            postgresql_where=text("state = 'done' AND units > 0 AND applied_seq IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

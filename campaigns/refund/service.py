@@ -1,0 +1,168 @@
+"""Refund requests after a sale: who may ask, for how much, once per request.
+
+The order's row is locked while the sum of its intents is read, so that any number of requests
+at once never ask for more than was paid. A row is an intent and the promise that it is carried
+out: workers/refunds.py sends it until the provider says done, done.py books that.
+"""
+
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from campaigns.order.models import Order
+from campaigns.refund.done import give_units_back, record_refund_done
+from campaigns.refund.models import Refund
+from engine.db import Database
+from engine.errors import BadInput, Conflict, Missing, Unprocessable
+from engine.ids import new_id, now_ms
+from engine.models import AuditRow
+
+__all__ = ["give_units_back", "record_refund_done", "request_refund"]
+
+# The channel's own limit of partial refunds of one payment.
+REFUNDS_PER_PAYMENT_MAX: Final = 50
+# Stock can come back until the goods leave; `refunding` still has other refunds under way.
+REFUNDABLE: Final = frozenset({"paid", "ready", "refunding"})
+
+
+async def request_refund(
+    db: Database,
+    *,
+    order_id: str,
+    request_id: str,
+    units: int,
+    amount_fen: int | None,
+    actor: str,
+    buyer_id: str | None = None,
+) -> Refund:
+    """The intent of this request: `units` go back for their price, or for `amount_fen`.
+
+    `units` 0 with an amount is a price-only refund. With `buyer_id` the order must be theirs and
+    the amount is ours to say. The same request again gives the same row, with other content
+    Unprocessable `request_reused`. Missing `order_not_found`; BadInput `refund_of_nothing`,
+    `amount_not_yours`; Conflict `not_refundable`, `refund_exceeds_units`, `refund_exceeds_paid`,
+    `too_many_refunds`.
+    """
+    if units < 0 or (amount_fen is not None and amount_fen <= 0):
+        raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
+    if buyer_id is not None and amount_fen is not None:
+        raise BadInput("amount_not_yours", "The amount follows from the units; leave it out")
+    if units == 0 and amount_fen is None:
+        raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
+    async with db.begin() as session:
+        order = await session.scalar(select(Order).where(Order.id == order_id).with_for_update())
+        if order is None or (buyer_id is not None and order.buyer_id != buyer_id):
+            raise Missing("order_not_found", "There is no such order of yours")
+        if order.payment_id is None:
+            raise _not_refundable(order)
+        known = await _intents(session, order.payment_id)
+        cause = f"after_sale:{request_id}"
+        for refund in known:
+            if refund.cause == cause:
+                return _same(refund, order, units, amount_fen)
+        amount = _check(order, known, units, amount_fen)
+        refund = _insert(session, order, cause, units, amount, actor)
+        if sum(one.amount_fen for one in known) + amount == order.paid_fen:
+            order.state = "refunding"
+        if buyer_id is None:
+            _write_audit(session, refund)
+        return refund
+
+
+async def _intents(session: AsyncSession, payment_id: str) -> list[Refund]:
+    rows = await session.scalars(select(Refund).where(Refund.payment_id == payment_id))
+    return list(rows)
+
+
+def _not_refundable(order: Order) -> Conflict:
+    return Conflict(
+        "not_refundable",
+        "This order cannot be refunded",
+        f"It is {order.state}; only a paid order has money to give back.",
+        state=order.state,
+    )
+
+
+def _same(refund: Refund, order: Order, units: int, amount_fen: int | None) -> Refund:
+    """The row of a repeated request; an amount left out matches whatever it came to."""
+    if refund.units == units and amount_fen in (None, refund.amount_fen):
+        return refund
+    raise Unprocessable(
+        "request_reused",
+        "This request id already stands for another refund",
+        "Nothing was changed. Use a new id for a new request.",
+        refund_id=refund.id,
+        order_id=order.id,
+    )
+
+
+def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None) -> int:
+    """The amount in fen, if it may be asked for now."""
+    units_left = order.qty - sum(one.units for one in known)
+    fen_left = order.paid_fen - sum(one.amount_fen for one in known)
+    if order.state not in REFUNDABLE:
+        raise _not_refundable(order)
+    if units > units_left:
+        raise Conflict(
+            "refund_exceeds_units",
+            "So many units are not left to give back",
+            f"{units_left} of {order.qty} are left. Nothing was changed.",
+            units_left=units_left,
+        )
+    # An earlier price-only refund may have taken from what the units would bring.
+    amount = min(order.unit_price_fen * units, fen_left) if amount_fen is None else amount_fen
+    if amount > fen_left or amount == 0:
+        raise Conflict(
+            "refund_exceeds_paid",
+            "So much is not left to refund",
+            f"{fen_left} of {order.paid_fen} fen are left. Nothing was changed.",
+            fen_left=fen_left,
+        )
+    if len(known) >= REFUNDS_PER_PAYMENT_MAX:
+        raise Conflict(
+            "too_many_refunds",
+            "This payment has as many refunds as the payment channel allows",
+            "Settle the rest outside the payment channel.",
+        )
+    return amount
+
+
+def _insert(
+    session: AsyncSession, order: Order, cause: str, units: int, amount_fen: int, actor: str
+) -> Refund:
+    now = now_ms()
+    assert order.payment_id is not None
+    refund = Refund(
+        id=new_id("rfd"),
+        payment_id=order.payment_id,
+        order_id=order.id,
+        claim_id=order.claim_id,
+        shard=order.shard,
+        cause=cause,
+        amount_fen=amount_fen,
+        units=units,
+        state="due",
+        requested_by=actor,
+        created_at_ms=now,
+        next_at_ms=now,
+    )
+    session.add(refund)
+    return refund
+
+
+def _write_audit(session: AsyncSession, refund: Refund) -> None:
+    session.add(
+        AuditRow(
+            at_ms=refund.created_at_ms,
+            actor=refund.requested_by,
+            action="refund.request",
+            subject=f"order:{refund.order_id}",
+            detail={
+                "refund_id": refund.id,
+                "cause": refund.cause,
+                "amount_fen": refund.amount_fen,
+                "units": refund.units,
+            },
+        )
+    )

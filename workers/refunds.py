@@ -1,0 +1,128 @@
+"""Sends refund intents to the provider until it says done, each for itself.
+
+Lease (committed) → provider, always under the same number → booking that holds only while the
+lease does. A refund that fails or gets no answer waits with backoff and raises an alarm after
+some tries; the others do not notice.
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+
+from campaigns.payment.models import PaymentFact
+from campaigns.payment.provider import ProviderError
+from campaigns.refund.done import give_units_back, record_refund_done
+from campaigns.refund.models import Refund
+from engine.errors import Unavailable
+from engine.ids import now_ms
+from workers.alarms import end_alarm, raise_alarm
+from workers.loop import Parts, backoff_ms, describe, each, is_outage
+
+log = logging.getLogger(__name__)
+
+
+class _Leased(NamedTuple):
+    """A refund and what its payment was of, as the provider wants to hear it."""
+
+    refund: Refund
+    total_fen: int
+
+
+async def run_once(parts: Parts) -> int:
+    """Lease the refunds that are due and send each; how many."""
+    return await each(await _lease(parts), lambda leased: _isolated(parts, leased))
+
+
+async def _lease(parts: Parts) -> list[_Leased]:
+    now = now_ms()
+    due = (
+        select(Refund.id)
+        .where(Refund.state == "due")
+        .where(Refund.next_at_ms <= now, Refund.lease_until_ms <= now)
+        .order_by(Refund.next_at_ms)
+        .limit(parts.settings.outside_batch_max)
+        .with_for_update(skip_locked=True)
+    )
+    async with parts.db.begin() as session:
+        refunds = await session.scalars(
+            update(Refund)
+            .where(Refund.id.in_(due))
+            .values(lease_until_ms=now + parts.settings.lease_ms, tries=Refund.tries + 1)
+            .returning(Refund)
+            .execution_options(synchronize_session=False)
+        )
+        leased = list(refunds)
+        ids = [refund.payment_id for refund in leased]
+        facts = await session.execute(
+            select(PaymentFact.id, PaymentFact.amount_fen).where(PaymentFact.id.in_(ids))
+        )
+        totals = {fact_id: fen for fact_id, fen in facts.tuples()}  # noqa: C416  # no Mapping
+    return [_Leased(refund, totals[refund.payment_id]) for refund in leased]
+
+
+async def _isolated(parts: Parts, leased: _Leased) -> None:
+    refund = leased.refund
+    try:
+        await _send(parts, leased)
+    except ProviderError as error:
+        await _postpone(parts, refund, describe(error))
+    except Exception as error:
+        if is_outage(error):
+            raise  # a store is away: that is the loop's to wait for, the lease runs out by itself
+        log.exception("refunds: refund %s", refund.id)
+        await _postpone(parts, refund, describe(error))
+
+
+async def _send(parts: Parts, leased: _Leased) -> None:
+    refund = leased.refund
+    status = await parts.provider.refund(
+        refund.id, refund.payment_id, refund.amount_fen, leased.total_fen, refund.cause[:80]
+    )
+    if status.state != "success":
+        await _postpone(parts, refund, status.code or status.state)
+        return
+    assert status.done_at_ms is not None
+    booked = await record_refund_done(
+        parts.db,
+        refund,
+        lease_until_ms=refund.lease_until_ms,
+        provider_name=parts.provider_name,
+        done_at_ms=status.done_at_ms,
+    )
+    if not booked:
+        return
+    if refund.tries >= parts.settings.outside_tries_alarm:
+        async with parts.db.begin() as session:
+            await end_alarm(session, _cause(refund))
+    if refund.units > 0:
+        try:
+            await give_units_back(parts.db, parts.inventory, refund.id)
+        except Unavailable as error:
+            log.debug("units of %s are left to the repeats: %s", refund.id, error)
+
+
+async def _postpone(parts: Parts, refund: Refund, error: str) -> None:
+    settings = parts.settings
+    wait_ms = backoff_ms(refund.tries, settings.retry_base_ms, settings.retry_cap_ms)
+    values: dict[str, Any] = {"next_at_ms": now_ms() + wait_ms, "lease_until_ms": 0}
+    async with parts.db.begin() as session:
+        await session.execute(
+            update(Refund)
+            .where(Refund.id == refund.id, Refund.state == "due")
+            .where(Refund.lease_until_ms == refund.lease_until_ms)
+            .values(last_error=error, **values)
+            .execution_options(synchronize_session=False)
+        )
+        if refund.tries == settings.outside_tries_alarm:
+            await raise_alarm(
+                session,
+                _cause(refund),
+                kind="refund_not_done",
+                shard=refund.shard,
+                detail={"payment_id": refund.payment_id, "tries": refund.tries, "error": error},
+            )
+
+
+def _cause(refund: Refund) -> str:
+    return f"refund_not_done:{refund.id}"
