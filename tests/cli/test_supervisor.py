@@ -201,6 +201,7 @@ async def test_processes_share_one_listening_socket(own_place: Place) -> None:
         assert await asyncio.to_thread(ask) in both
         one = supervisor.children["api-1"].pid
         os.kill(one, signal.SIGKILL)
+        await eventually(lambda: not _alive(one))
         assert await asyncio.to_thread(ask) in both - {one}  # the socket outlives its process
         await eventually(lambda: supervisor.children["api-1"].pid != one)
     listener.close()
