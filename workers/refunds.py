@@ -57,7 +57,7 @@ async def _lease(parts: Parts) -> list[_Leased]:
         facts = await session.execute(
             select(PaymentFact.id, PaymentFact.amount_fen).where(PaymentFact.id.in_(ids))
         )
-        totals = {fact_id: fen for fact_id, fen in facts.tuples()}  # noqa: C416  # no Mapping
+        totals = {row[0]: row[1] for row in facts}
     return [_Leased(refund, totals[refund.payment_id]) for refund in leased]
 
 

@@ -65,7 +65,7 @@ async def _release_rejected(parts: Parts, due: Due) -> str:
         ).one_or_none()
     if row is None:
         return "done"
-    order, epoch = row.tuple()
+    order, epoch = row
     reply = await parts.inventory.release(
         order.shard,
         order.claim_id,

@@ -142,7 +142,7 @@ async def release_by_receipt(db: Database, inventory: Inventory, attempt_id: str
         ).one_or_none()
     if row is None:
         return "no_receipt"
-    attempt, epoch = row.tuple()
+    attempt, epoch = row
     reply = await inventory.release(
         attempt.shard,
         attempt.claim_id,
@@ -169,7 +169,7 @@ async def repeat_begin(db: Database, inventory: Inventory, attempt_id: str) -> s
         ).one_or_none()
     if row is None:
         return "done"
-    attempt, epoch = row.tuple()
+    attempt, epoch = row
     reply = await inventory.pay_begin(attempt.shard, attempt.claim_id, attempt.id, epoch=epoch)
     if reply.what not in ("paying", "reopening"):
         await take_back(db, attempt.id)

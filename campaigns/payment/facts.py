@@ -150,7 +150,7 @@ async def apply_fact(
         ).one_or_none()
     if row is None:
         return "done"
-    fact, known = row.tuple()
+    fact, known = row
     assert fact.shard is not None
     assert fact.claim_id is not None
     epoch = known if epoch is None else epoch

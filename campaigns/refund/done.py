@@ -89,7 +89,7 @@ async def give_units_back(db: Database, inventory: Inventory, refund_id: str) ->
         ).one_or_none()
     if row is None:
         return "done"
-    refund, epoch = row.tuple()
+    refund, epoch = row
     assert refund.shard is not None
     assert refund.claim_id is not None
     reply = await inventory.give_back(
