@@ -44,6 +44,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     claims_in_flight_max: int = 4_096
     token_ttl_ms: int = 12 * 3_600_000
     catalog_refresh_ms: int = 500
+    catalog_offers_max: int = 50_000  # kept in a process's memory
+    catalog_misses_max: int = 512  # unknown offer ids waiting for one look-up
+    connections_max: int = 10_000  # open HTTP connections per process
+    backlog_max: int = 2_048
+    keep_alive_ms: int = 15_000
+    drain_ms: int = 10_000  # from SIGTERM until what is still under way is cut off
+    start_wait_ms: int = 30_000  # for stores that are still starting
+    csv_rows_max: int = 200_000
+    csv_batch_max: int = 1_000
 
     # Hot state
     shards: int = 4

@@ -1,0 +1,144 @@
+"""The HTTP API: Litestar for everything, and in front of it the one path that must be fast.
+
+`create_app(parts)` is an ASGI app. `POST /v1/offers/{id}/claims` goes straight to `parts.hot`;
+all else goes through the framework, whose route for that path documents it. Every route declares
+who may call it, or nobody may.
+"""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.config.response_cache import ResponseCacheConfig
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from campaigns import problems
+from campaigns.auth import HQ, PUBLIC, guard, signed_in
+from campaigns.balance.controller import BalanceController
+from campaigns.bodies import StrictRequest
+from campaigns.campaign.controller import CampaignController
+from campaigns.claim.controller import ClaimController
+from campaigns.health import HealthController
+from campaigns.offer.controller import OfferController
+from campaigns.order.controller import OrderController, order_filter
+from campaigns.parts import Parts
+from campaigns.payment.controller import PaymentController
+from campaigns.refund.controller import RefundController
+from campaigns.sign_in.controller import SignInController
+
+_BEFORE, _AFTER = "/v1/offers/", "/claims"
+CONTROLLERS = (
+    SignInController,
+    CampaignController,
+    OfferController,
+    ClaimController,
+    PaymentController,
+    OrderController,
+    RefundController,
+    BalanceController,
+    HealthController,
+)
+
+
+class Front:
+    """The outermost ASGI app: claims to the thin handler, the rest to the framework."""
+
+    def __init__(self, parts: Parts, framework: Litestar) -> None:
+        self.framework = framework
+        self._hot = parts.hot
+        self._answers = parts.metrics.answers
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """Not a coroutine itself: the hot path has no layer that it does not need."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            if path.startswith(_BEFORE) and path.endswith(_AFTER):
+                offer_id = path[len(_BEFORE) : -len(_AFTER)]
+                if offer_id and "/" not in offer_id:
+                    return self._hot(scope, receive, send, offer_id)
+        return self._counted(scope, receive, send)
+
+    async def _counted(self, scope: Any, receive: Any, send: Any) -> None:
+        async def counting(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._answers[message["status"]] += 1
+            await send(message)
+
+        await self.framework(scope, receive, counting)
+
+
+def create_app(parts: Parts) -> Front:
+    """The ASGI app over opened parts."""
+    return Front(parts, create_framework(parts))
+
+
+def create_framework(parts: Parts) -> Litestar:
+    """The Litestar app by itself, with all routes."""
+    given: dict[str, Any] = {
+        "settings": parts.settings,
+        "db": parts.db,
+        "inventory": parts.inventory,
+        "catalog": parts.catalog,
+        "tokens": parts.tokens,
+        "passwords": parts.passwords,
+        "phones": parts.phones,
+        "codes": parts.codes,
+        "provider": parts.provider,
+        "provider_name": parts.provider_name,
+        "metrics": parts.metrics,
+        "hot": parts.hot,
+    }
+    return Litestar(
+        route_handlers=CONTROLLERS,
+        guards=[guard(parts.tokens)],
+        dependencies={
+            **{name: _handing(value) for name, value in given.items()},
+            "who": Provide(signed_in, sync_to_thread=False),
+            "wanted": Provide(order_filter, sync_to_thread=False),
+        },
+        exception_handlers=problems.HANDLERS,
+        request_class=StrictRequest,
+        request_max_body_size=parts.settings.body_bytes_max,
+        openapi_config=_openapi(public=parts.settings.mode == "development"),
+        logging_config=None,
+        response_cache_config=ResponseCacheConfig(),
+        debug=False,
+    )
+
+
+def _handing(value: Any) -> Provide:
+    def hand() -> Any:
+        return value
+
+    return Provide(hand, sync_to_thread=False)
+
+
+def _openapi(*, public: bool) -> OpenAPIConfig:
+    """The document at /schema/openapi.json: open in development, for HQ in production.
+
+    JSON only: the framework's HTML pages load scripts from elsewhere.
+    """
+    return OpenAPIConfig(
+        title="Kaituan 开团",
+        version="1",
+        description="Flash sales with atomic stock and exact splits. Money is integer fen, times "
+        "are integer ms since 1970; every error is an `application/problem+json` with a `code`.",
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            include_in_schema=False,
+            opt={"access": PUBLIC if public else HQ},
+        ),
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http", scheme="bearer", description="An `access_token` of a sign-in."
+                )
+            }
+        ),
+        use_handler_docstrings=True,
+    )

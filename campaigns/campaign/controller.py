@@ -1,0 +1,99 @@
+"""Campaigns over HTTP: HQ drafts, reviews and publishes."""
+
+from typing import Annotated
+
+from litestar import Controller, get, post, put
+from litestar.params import Parameter
+
+from campaigns.auth import HQ, route
+from campaigns.campaign import publish, service
+from campaigns.campaign.schemas import CampaignIn, CampaignOut, CampaignPage, ReviewIn
+from engine.db import Database
+from engine.inventory import Inventory
+from engine.settings import Settings
+from engine.tokens import Access
+
+_MISSING = {404: "No such campaign (`campaign_not_found`)."}
+_STATE = {409: "Not from its state (`campaign_state` says what is possible)."}
+_RULES = {422: "It breaks rules (`campaign_invalid`, all of them in `errors`)."}
+PAGE_MAX = 200
+
+
+class CampaignController(Controller):
+    """draft → in_review → approved → scheduled → running → ended; or rejected."""
+
+    path = "/v1/campaigns"
+    tags = ("campaigns",)
+
+    @post("/", **route(HQ, "Draft a campaign"))
+    async def create(self, data: CampaignIn, who: Access, db: Database) -> CampaignOut:
+        """It is only a draft: rules of price, window and split are checked at submit."""
+        return await service.create(db, who, data)
+
+    @get("/", **route(HQ, "List campaigns, newest first"))
+    async def page(
+        self,
+        db: Database,
+        limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 50,
+        after: Annotated[str | None, Parameter(max_length=64)] = None,
+        campaign_state: Annotated[str | None, Parameter(query="state", max_length=20)] = None,
+    ) -> CampaignPage:
+        """`next` of one page is `after` of the next."""
+        return await service.page(db, limit=limit, after=after, state=campaign_state)
+
+    @get("/{campaign_id:str}", **route(HQ, "One campaign with its offers", _MISSING))
+    async def get(self, campaign_id: str, db: Database) -> CampaignOut:
+        """Published offers with the ids that claims name."""
+        return await service.get(db, campaign_id)
+
+    @put("/{campaign_id:str}", **route(HQ, "Replace a draft", {**_MISSING, **_STATE}))
+    async def edit(
+        self, campaign_id: str, data: CampaignIn, who: Access, db: Database
+    ) -> CampaignOut:
+        """A rejected or approved campaign becomes a draft again; a published one never changes."""
+        return await service.edit(db, who, campaign_id, data)
+
+    @post(
+        "/{campaign_id:str}/submit",
+        **route(
+            HQ,
+            "Submit a draft for review",
+            {**_MISSING, **_STATE, **_RULES},
+            status_code=200,
+        ),
+    )
+    async def submit(
+        self, campaign_id: str, who: Access, db: Database, settings: Settings
+    ) -> CampaignOut:
+        """Checks every rule and names all that are broken."""
+        return await service.submit(db, settings, who, campaign_id)
+
+    @post(
+        "/{campaign_id:str}/review",
+        **route(HQ, "Approve or reject", {**_MISSING, **_STATE}, status_code=200),
+    )
+    async def review(
+        self, campaign_id: str, data: ReviewIn, who: Access, db: Database
+    ) -> CampaignOut:
+        """A rejection needs a note that says what has to change."""
+        return await service.review(db, who, campaign_id, data)
+
+    @post(
+        "/{campaign_id:str}/publish",
+        **route(
+            HQ,
+            "Publish an approved campaign",
+            {**_MISSING, **_STATE, **_RULES},
+            status_code=200,
+        ),
+    )
+    async def publish(
+        self,
+        campaign_id: str,
+        who: Access,
+        db: Database,
+        inventory: Inventory,
+        settings: Settings,
+    ) -> CampaignOut:
+        """Makes its version and offers; they open on their shard at once, or as soon as it can."""
+        return await publish.publish(db, inventory, settings, who, campaign_id)

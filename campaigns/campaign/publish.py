@@ -1,0 +1,132 @@
+"""Publishing: the approved draft becomes an immutable version, its offers, and their commands.
+
+All rows are committed before any script runs. The scripts then run at once, and whatever does
+not get through (a shard that reopens) is repeated by the worker from the committed commands.
+"""
+
+import logging
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from campaigns.audit_log import record_change
+from campaigns.campaign import service
+from campaigns.campaign.models import Campaign, CampaignVersion
+from campaigns.campaign.schemas import CampaignIn, CampaignOut, OfferIn
+from campaigns.campaign.states import move
+from campaigns.offer.models import Offer, OfferCommand
+from campaigns.offer.service import apply_soon
+from engine.db import Database
+from engine.ids import new_id, now_ms
+from engine.inventory import Inventory, OfferConfig
+from engine.settings import Settings
+from engine.shards import shard_of
+from engine.tokens import Access
+
+log = logging.getLogger(__name__)
+
+
+async def publish(
+    db: Database, inventory: Inventory, settings: Settings, who: Access, campaign_id: str
+) -> CampaignOut:
+    """Publish an approved campaign and open its offers on their shard.
+
+    Raises Missing, Conflict `campaign_state`, Unprocessable `campaign_invalid` (its SKUs' prices
+    or the clock may have moved since the review).
+    """
+    async with db.begin() as session:
+        campaign = await service.lock(session, campaign_id)
+        after = move(campaign.state, "publish")
+        draft = service.read_draft(campaign)
+        await service.check_rules(session, settings, draft)
+        campaign.state = after
+        campaign.version = 1
+        campaign.shard = shard_of(campaign_id, settings.shards)
+        offers = [_offer(campaign, draft, offer, settings) for offer in draft.offers]
+        session.add(_version(campaign, draft, offers, who))
+        session.add_all(offers)
+        await session.flush()  # no relationships: the commands' foreign keys need the offers first
+        commands = _open_commands(session, draft, offers, who)
+        record_change(
+            session,
+            who.subject,
+            "campaign.publish",
+            campaign_id,
+            version=campaign.version,
+            offers=[offer.id for offer in offers],
+        )
+    await apply_soon(db, inventory, commands)
+    return await service.get(db, campaign_id)
+
+
+def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Settings) -> Offer:
+    assert campaign.shard is not None
+    config = OfferConfig(
+        campaign_id=campaign.id,
+        version=campaign.version,
+        kind=offer.kind,
+        starts_at_ms=draft.starts_at_ms,
+        ends_at_ms=draft.ends_at_ms,
+        hold_ms=draft.hold_ms or settings.hold_ms,
+        pay_ms=draft.pay_ms or settings.pay_ms,
+        per_order_max=offer.per_order_max,
+        per_buyer_max=offer.per_buyer_max,
+        per_campaign_max=draft.per_campaign_max,
+        keep_until_ms=draft.ends_at_ms + settings.idem_keep_ms,
+        late=draft.late,
+        prices=tuple(
+            [
+                (new_id("prc"), price.price_fen, price.from_ms if index else 0)
+                for index, price in enumerate(offer.prices)
+            ]
+        ),
+    )
+    return Offer(
+        id=new_id("ofr"),
+        campaign_id=campaign.id,
+        version=campaign.version,
+        shard=campaign.shard,
+        kind=offer.kind,
+        sku_id=offer.sku_id,
+        state="scheduled",
+        config=msgspec.to_builtins(config),
+        total=0,  # the settler adds what `offer.opened` says
+        held=0,
+        sold=0,
+    )
+
+
+def _version(
+    campaign: Campaign, draft: CampaignIn, offers: list[Offer], who: Access
+) -> CampaignVersion:
+    """Everything that was promised, as it was promised; `split_plan` is what the settler reads."""
+    body = msgspec.to_builtins(draft)
+    for sent, offer in zip(body["offers"], offers, strict=True):
+        sent["offer_id"] = offer.id
+        sent["config"] = offer.config
+    return CampaignVersion(
+        campaign_id=campaign.id,
+        version=campaign.version,
+        body=body,
+        published_by=who.subject,
+        published_at_ms=now_ms(),
+    )
+
+
+def _open_commands(
+    session: AsyncSession, draft: CampaignIn, offers: list[Offer], who: Access
+) -> list[str]:
+    commands = [
+        OfferCommand(
+            id=new_id("cmd"),
+            offer_id=offer.id,
+            shard=offer.shard,
+            kind="open",
+            units=wanted.total,
+            actor=who.subject,
+            created_at_ms=now_ms(),
+        )
+        for wanted, offer in zip(draft.offers, offers, strict=True)
+    ]
+    session.add_all(commands)
+    return [command.id for command in commands]

@@ -1,0 +1,117 @@
+"""The rules a campaign must keep before it can be reviewed and published: all broken ones at once.
+
+Pure: draft, the SKUs' reference prices, limits and the clock in; field errors out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from campaigns.campaign.schemas import CampaignIn, OfferIn
+from campaigns.problems import FieldError
+from engine.errors import BadInput, Unprocessable
+from engine.ledger.splits import validate_plan
+from engine.money import yuan
+
+
+class Reference(NamedTuple):
+    """A SKU's shelf and mall price, in fen."""
+
+    shelf_price_fen: int
+    mall_price_fen: int
+
+
+class Terms(NamedTuple):
+    """How long holds and payments may be, in ms."""
+
+    hold_min_ms: int
+    hold_max_ms: int
+    pay_min_ms: int
+    pay_max_ms: int
+
+
+PRODUCTION = Terms(60_000, 120_000, 120_000, 900_000)
+DEVELOPMENT = Terms(100, 120_000, 100, 900_000)  # demos and tests do not wait two minutes
+
+
+def check(draft: CampaignIn, skus: Mapping[str, Reference], terms: Terms, now_ms: int) -> None:
+    """Unprocessable `campaign_invalid` with every broken rule, or nothing."""
+    errors = [
+        *_window(draft, now_ms),
+        *_terms(draft, terms),
+        *_split(draft),
+        *(
+            error
+            for index, offer in enumerate(draft.offers)
+            for error in _offer(f"offers[{index}]", offer, draft, skus)
+        ),
+    ]
+    if errors:
+        raise Unprocessable(
+            "campaign_invalid",
+            "This campaign breaks a rule.",
+            " ".join(f"{error.field}: {error.message}" for error in errors[:5])
+            + " Nothing was changed.",
+            errors=errors,
+        )
+
+
+def _window(draft: CampaignIn, now_ms: int) -> Iterator[FieldError]:
+    if draft.ends_at_ms <= draft.starts_at_ms:
+        yield FieldError("ends_at_ms", "The end must be after the start.")
+    elif draft.ends_at_ms <= now_ms:
+        yield FieldError("ends_at_ms", "The end is in the past.")
+
+
+def _terms(draft: CampaignIn, terms: Terms) -> Iterator[FieldError]:
+    for field, value, least, most in (
+        ("hold_ms", draft.hold_ms, terms.hold_min_ms, terms.hold_max_ms),
+        ("pay_ms", draft.pay_ms, terms.pay_min_ms, terms.pay_max_ms),
+    ):
+        if value is not None and not least <= value <= most:
+            yield FieldError(field, f"It must be between {least} and {most} ms.")
+
+
+def _split(draft: CampaignIn) -> Iterator[FieldError]:
+    try:
+        validate_plan(draft.split_plan)
+    except BadInput as error:
+        yield FieldError("split_plan", error.detail or error.title)
+
+
+def _offer(
+    at: str, offer: OfferIn, draft: CampaignIn, skus: Mapping[str, Reference]
+) -> Iterator[FieldError]:
+    if offer.per_order_max > offer.per_buyer_max:
+        yield FieldError(f"{at}.per_order_max", "It is above what one buyer may have.")
+    if offer.per_order_max > draft.per_campaign_max:
+        yield FieldError(f"{at}.per_order_max", "It is above the campaign's limit per buyer.")
+    yield from _steps(at, offer, draft)
+    reference = skus.get(offer.sku_id)
+    if reference is None:
+        yield FieldError(f"{at}.sku_id", f"There is no SKU {offer.sku_id}.")
+        return
+    # Rule 1: a flash price stands below both reference prices.
+    least = min(reference)
+    which = "shelf" if reference.shelf_price_fen == least else "mall"
+    for index, price in enumerate(offer.prices):
+        if price.price_fen >= least:
+            yield FieldError(
+                f"{at}.prices[{index}].price_fen",
+                f"{yuan(price.price_fen)} is not below the {which} price {yuan(least)}.",
+            )
+
+
+def _steps(at: str, offer: OfferIn, draft: CampaignIn) -> Iterator[FieldError]:
+    """Price intervals: the first from the start, the others in order and inside the window."""
+    first, *later = offer.prices
+    if first.from_ms > draft.starts_at_ms:
+        yield FieldError(f"{at}.prices[0].from_ms", "No price would hold at the start.")
+    before = max(first.from_ms, draft.starts_at_ms)
+    for index, price in enumerate(later, 1):
+        if price.from_ms <= before:
+            yield FieldError(
+                f"{at}.prices[{index}].from_ms", "Each price must begin after the one before it."
+            )
+        elif price.from_ms >= draft.ends_at_ms:
+            yield FieldError(f"{at}.prices[{index}].from_ms", "It begins after the end.")
+        before = max(before, price.from_ms)

@@ -1,0 +1,98 @@
+"""Campaigns on the wire; a draft is kept as it was sent."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from engine.ledger.splits import SplitPlan
+from engine.money import FEN_MAX
+
+OFFERS_MAX = 200
+PRICES_MAX = 20
+LIMIT_MAX = 1_000_000
+UNITS_MAX = 1_000_000_000
+
+Ms = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Fen = Annotated[int, msgspec.Meta(ge=1, le=FEN_MAX)]
+Term = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
+Units = Annotated[int, msgspec.Meta(ge=1, le=UNITS_MAX)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Note = Annotated[str, msgspec.Meta(max_length=500)]
+SkuId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class _In(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Strict: an unknown field is a misunderstanding."""
+
+
+class PriceIn(_In, frozen=True, kw_only=True):
+    """A unit price in fen; the first holds from the start, each later one from its `from_ms`."""
+
+    price_fen: Fen
+    from_ms: Ms = 0
+
+
+class OfferIn(_In, frozen=True, kw_only=True):
+    """One SKU of the campaign, with its stock, prices and limits per order and per buyer."""
+
+    sku_id: SkuId
+    total: Units
+    prices: Annotated[tuple[PriceIn, ...], msgspec.Meta(min_length=1, max_length=PRICES_MAX)]
+    kind: Literal["flash"] = "flash"
+    per_order_max: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
+    per_buyer_max: Limit = 1
+
+
+class CampaignIn(_In, frozen=True, kw_only=True):
+    """A campaign as HQ drafts it. The rules of prices, window and split are checked at submit."""
+
+    name: Name
+    starts_at_ms: Ms
+    ends_at_ms: Ms
+    offers: Annotated[tuple[OfferIn, ...], msgspec.Meta(min_length=1, max_length=OFFERS_MAX)]
+    split_plan: SplitPlan
+    per_campaign_max: Limit = 1
+    hold_ms: Term | None = None  # None: the house's default
+    pay_ms: Term | None = None
+    late: Literal["refund", "retake"] = "refund"
+
+
+class ReviewIn(_In, frozen=True, kw_only=True):
+    """The reviewer's decision; a rejection needs a note that says why."""
+
+    decision: Literal["approve", "reject"]
+    note: Note = ""
+
+
+class CampaignOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign for HQ. `state` follows the clock once it is scheduled: running, then ended."""
+
+    id: str
+    state: str
+    version: int
+    shard: int | None
+    review_note: str
+    created_by: str
+    created_at_ms: int
+    draft: CampaignIn
+    offers: tuple["PublishedOffer", ...] = ()
+
+
+class PublishedOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer of the published version, with the ids that claims name."""
+
+    offer_id: str
+    sku_id: str
+    state: str
+    total: int
+    held: int
+    sold: int
+    price_ids: tuple[str, ...]
+
+
+class CampaignPage(msgspec.Struct, frozen=True):
+    """One page, newest first; `next` goes into `after` for the next one."""
+
+    campaigns: tuple[CampaignOut, ...]
+    next: str | None

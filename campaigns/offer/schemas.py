@@ -1,0 +1,93 @@
+"""Offers on the wire."""
+
+from typing import Annotated
+
+import msgspec
+
+from campaigns.campaign.schemas import Note, Units
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """What a buyer can hope for.
+
+    `state`: `available`, `held` (all units are held; some may come back until
+    `may_return_until_ms`), `sold_pending` (all are being paid; few will come back) or `gone`.
+    `live` tells that the numbers are the hot store's, not those of the last settled orders.
+    """
+
+    state: str
+    available: int
+    held: int
+    sold: int
+    total: int
+    may_return_until_ms: int | None
+    live: bool
+
+
+class NextPrice(msgspec.Struct, frozen=True):
+    """The price that follows, and from when."""
+
+    price_fen: int
+    from_ms: int
+
+
+class OfferView(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer as buyers see it; claim it with this `price_id`.
+
+    `phase`: upcoming, open, ended or closed. `late` says in words what becomes of a payment
+    that arrives after its claim came free.
+    """
+
+    offer_id: str
+    campaign_id: str
+    campaign_name: str
+    sku_id: str
+    sku_name: str
+    kind: str
+    phase: str
+    price_id: str
+    price_fen: int
+    next_price: NextPrice | None
+    shelf_price_fen: int
+    mall_price_fen: int
+    starts_at_ms: int
+    ends_at_ms: int
+    server_time_ms: int
+    availability: Availability
+    per_order_max: int
+    per_buyer_max: int
+    per_campaign_max: int
+    hold_ms: int
+    pay_ms: int
+    late: str
+    late_says: str
+
+
+class OfferPage(msgspec.Struct, frozen=True):
+    """One page, newest first; `next` goes into `after` for the next one."""
+
+    offers: tuple[OfferView, ...]
+    next: str | None
+
+
+class RestockIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Units to add to an offer that is on sale."""
+
+    units: Units
+    reason: Note = ""
+
+
+class CloseIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why no more claims are taken."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class CommandOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that is committed. `in_effect`: the hot state has it now; else it soon will."""
+
+    command_id: str
+    offer_id: str
+    kind: str
+    units: int
+    in_effect: bool

@@ -1,0 +1,139 @@
+"""What buyers see of an offer: price by the clock, live stock, and what they can hope for."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import func, select
+
+from campaigns.catalog import Catalog, Listed
+from campaigns.offer.models import Offer
+from campaigns.offer.schemas import Availability, NextPrice, OfferPage, OfferView
+from campaigns.order.models import Order
+from engine.db import Database
+from engine.errors import Unavailable
+from engine.ids import now_ms
+from engine.inventory import Inventory
+
+LATE = {
+    "refund": "A payment that arrives after your hold has lapsed is refunded in full.",
+    "retake": "A payment that arrives after your hold has lapsed buys the same units at the price "
+    "you paid if they are still free; otherwise it is refunded in full.",
+}
+
+
+async def view_offer(
+    db: Database, inventory: Inventory, catalog: Catalog, offer_id: str
+) -> OfferView:
+    """One published offer; Missing `offer_not_found`."""
+    return await _view(db, inventory, await catalog.find(offer_id))
+
+
+async def list_offers(
+    db: Database,
+    inventory: Inventory,
+    catalog: Catalog,
+    *,
+    campaign_id: str | None,
+    limit: int,
+    after: str | None,
+) -> OfferPage:
+    """Offers on sale or to come, newest first; `after` is the last id seen."""
+    now = now_ms()
+    listed = sorted(
+        (
+            offer
+            for offer in catalog.offers.values()
+            if offer.config.ends_at_ms > now
+            and campaign_id in (None, offer.config.campaign_id)
+            and (after is None or offer.offer_id < after)
+        ),
+        key=lambda offer: offer.offer_id,
+        reverse=True,
+    )
+    page = listed[:limit]
+    views = await asyncio.gather(*[_view(db, inventory, offer) for offer in page])
+    return OfferPage(tuple(views), page[-1].offer_id if len(listed) > limit else None)
+
+
+async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView:
+    config, now = listed.config, now_ms()
+    state, availability = await _availability(db, inventory, listed)
+    current = max((price for price in config.prices if price[2] <= now), key=lambda price: price[2])
+    later = [price for price in config.prices if price[2] > max(now, config.starts_at_ms)]
+    return OfferView(
+        offer_id=listed.offer_id,
+        campaign_id=config.campaign_id,
+        campaign_name=listed.campaign_name,
+        sku_id=listed.sku_id,
+        sku_name=listed.sku_name,
+        kind=config.kind,
+        phase=_phase(listed, state, now),
+        price_id=current[0],
+        price_fen=current[1],
+        next_price=NextPrice(later[0][1], later[0][2]) if later else None,
+        shelf_price_fen=listed.shelf_price_fen,
+        mall_price_fen=listed.mall_price_fen,
+        starts_at_ms=config.starts_at_ms,
+        ends_at_ms=config.ends_at_ms,
+        server_time_ms=now,
+        availability=availability,
+        per_order_max=config.per_order_max,
+        per_buyer_max=config.per_buyer_max,
+        per_campaign_max=config.per_campaign_max,
+        hold_ms=config.hold_ms,
+        pay_ms=config.pay_ms,
+        late=config.late,
+        late_says=LATE[config.late],
+    )
+
+
+def _phase(listed: Listed, state: str, now: int) -> str:
+    if state in ("closed", "frozen"):
+        return "closed"
+    if now < listed.config.starts_at_ms:
+        return "upcoming"
+    return "open" if now < listed.config.ends_at_ms else "ended"
+
+
+async def _availability(
+    db: Database, inventory: Inventory, listed: Listed
+) -> tuple[str, Availability]:
+    """The offer's state and stock: from the hot store, else as last settled."""
+    try:
+        hot = await inventory.offer_state(listed.shard, listed.offer_id)
+    except Unavailable:
+        hot = {}
+    live = bool(hot)
+    if live:
+        state = hot["state"]
+        total, held, sold = int(hot["total"]), int(hot["held"]), int(hot["sold"])
+    else:
+        async with db.begin() as session:
+            offer = await session.get_one(Offer, listed.offer_id)
+        state, total, held, sold = offer.state, offer.total, offer.held, offer.sold
+    word, until = "available", None
+    available = total - held - sold
+    if available <= 0 and (live or total):
+        word, until = await _hope(db, listed.offer_id) if held else ("gone", None)
+    return state, Availability(
+        state=word,
+        available=available,
+        held=held,
+        sold=sold,
+        total=total,
+        may_return_until_ms=until,
+        live=live,
+    )
+
+
+async def _hope(db: Database, offer_id: str) -> tuple[str, int | None]:
+    """Held units may lapse by their deadlines; units being paid seldom come back."""
+    longest: Any = select(  # a maximum of no rows is NULL
+        func.max(Order.expires_at_ms).filter(Order.claim_state == "held"),
+        func.max(Order.pay_expires_at_ms).filter(Order.claim_state == "paying"),
+    ).where(Order.offer_id == offer_id, Order.claim_state.in_(("held", "paying")))
+    async with db.begin() as session:
+        held_until, paying_until = (await session.execute(longest)).one()
+    if held_until is None and paying_until is not None:
+        return "sold_pending", paying_until
+    return "held", held_until
