@@ -61,6 +61,11 @@ def idem(shard: int, buyer_id: str, offer_id: str, key: str) -> str:
     return f"{{s{shard}}}:idem:{buyer_id}:{offer_id}:{key}"
 
 
+def answers(shard: int) -> str:
+    """Prefix of all stored answers; the rest is `<buyer_id>:<offer_id>:<key>`."""
+    return f"{{s{shard}}}:idem:"
+
+
 def did(shard: int, row_id: str) -> str:
     """String: the command with this row id has emitted its event."""
     return f"{{s{shard}}}:did:{row_id}"

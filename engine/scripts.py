@@ -6,7 +6,8 @@
     -- @returns …            the replies, for people
 
 So nobody counts `KEYS[n]`: `Script.command` takes keyword arguments and refuses a missing or
-unknown one. The bindings stand on the shebang's next line, where a comment stood.
+unknown one. A header that says anything else refuses the start. The bindings stand on one line
+below the shebang, the includes after them.
 """
 
 import hashlib
@@ -17,7 +18,12 @@ from pathlib import Path
 from engine.errors import RefusedStart
 
 _FOLDER = Path(__file__).parent / "lua"
-_HEADER = re.compile(r"^-- @(key|arg|include|returns)\s+(\S+)(?:\s+(\S+))?", re.M)
+_HEADER = re.compile(r"^[ \t]*--[ \t]*@(\S+)[ \t]*(\S*)[ \t]*(\S*)", re.M)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_KINDS = {
+    "key": ("hash", "string", "zset", "stream", "prefix"),
+    "arg": ("int", "str"),
+}
 
 
 class Script:
@@ -30,37 +36,57 @@ class Script:
         bindings: list[str] = []
         included: list[str] = []
         for what, field, kind in _HEADER.findall(text):
+            if what == "returns":
+                continue
+            self._check(what, field, kind, includes)
             if what == "key":
                 self.keys.append(field)
                 bindings.append(f"local {field} = KEYS[{len(self.keys)}]")
             elif what == "arg":
-                if kind not in ("int", "str"):
-                    raise RefusedStart("bad_script", f"{name}.lua: @arg {field} needs int or str")
                 self.args.append(field)
                 value = f"ARGV[{len(self.args)}]"
                 bindings.append(
                     f"local {field} = {f'tonumber({value})' if kind == 'int' else value}"
                 )
-            elif what == "include":
-                if field not in includes:
-                    raise RefusedStart("bad_script", f"{name}.lua: no include {field}")
+            else:
                 included.append(includes[field])
-        names = self.keys + self.args
-        if len(set(names)) != len(names):
-            raise RefusedStart("bad_script", f"{name}.lua: a name is declared twice")
         shebang, _, body = text.partition("\n")
         if not shebang.startswith("#!lua"):
-            raise RefusedStart("bad_script", f"{name}.lua does not begin with #!lua")
+            raise self._bad("does not begin with #!lua")
         self.source = "\n".join([shebang, "; ".join(bindings), *included, body])
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._head: tuple[str, str, int] = ("EVALSHA", self.sha, len(self.keys))
         self._names = (*self.keys, *self.args)
 
+    def _bad(self, why: str) -> RefusedStart:
+        return RefusedStart("bad_script", f"{self.name}.lua {why}")
+
+    def _check(self, what: str, field: str, kind: str, includes: Mapping[str, str]) -> None:
+        if what == "include":
+            if field not in includes:
+                raise self._bad(f"wants the include {field!r}, which is not there")
+            return
+        if what not in _KINDS:
+            raise self._bad(f"says @{what}; known are @key, @arg, @include and @returns")
+        if not _NAME.fullmatch(field):
+            raise self._bad(f"has an @{what} whose name {field!r} is no name")
+        if kind not in _KINDS[what]:
+            raise self._bad(f"says @{what} {field} {kind or '(nothing)'}: needs {_KINDS[what]}")
+        if field in self.keys or field in self.args:
+            raise self._bad(f"declares {field} twice")
+
     def command(self, **values: str | int) -> tuple[str | int, ...]:
         """The EVALSHA command for these keys and arguments, all by name."""
-        if len(values) != len(self._names):
-            raise TypeError(f"{self.name} takes {self._names}, got {tuple(values)}")
-        return (*self._head, *[values[name] for name in self._names])
+        try:
+            ordered = [values[name] for name in self._names]
+        except KeyError as error:
+            raise self._mismatch(values) from error
+        if len(values) != len(ordered):
+            raise self._mismatch(values)
+        return (*self._head, *ordered)
+
+    def _mismatch(self, values: Mapping[str, object]) -> TypeError:
+        return TypeError(f"{self.name} takes {self._names}, got {tuple(values)}")
 
 
 def load_all(folder: Path = _FOLDER) -> dict[str, Script]:

@@ -17,6 +17,7 @@ import asyncpg
 import psutil
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from cli.embedded.postgres import APP, OWNER, SUPERUSER, PostgresServer, start_postgres
@@ -27,6 +28,11 @@ from engine.db import Database
 from engine.store import connect
 
 _TEMPLATE = "kaituan_template"
+
+# `make fuzz` asks for the long one with --hypothesis-profile=fuzz.
+settings.register_profile("test", max_examples=100, stateful_step_count=30, deadline=None)
+settings.register_profile("fuzz", max_examples=3_000, stateful_step_count=60, deadline=None)
+settings.load_profile("test")
 
 
 @dataclass(frozen=True)

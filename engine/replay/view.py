@@ -1,0 +1,197 @@
+"""A shard seen as plain values, from the model and from a hot store, so that they can be compared.
+
+The model's view derives stock, holds, deadlines and counters from the claims. A hot store that
+shows the same view therefore keeps I1, I2 and I8, and with `replay` before it I11.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from engine import keys
+from engine.inventory import OfferConfig
+from engine.replay.shard import Answer, Claim, Offer, Shard
+
+
+class OfferView(msgspec.Struct, frozen=True, kw_only=True):
+    """One offer's hash and price list; counters as the hot store keeps them."""
+
+    config: OfferConfig
+    state: str
+    total: int
+    available: int
+    held: int
+    sold: int
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a shard's keys say, less its stream. `holds` and `deadlines` are by claim id,
+    `limits` by offer or campaign and buyer (never zero), `answers` by (buyer, offer, key)."""
+
+    epoch: int
+    seq: int
+    settled_seq: int
+    offers: dict[str, OfferView]
+    claims: dict[str, Claim]
+    holds: dict[str, int]
+    deadlines: dict[str, int]
+    limits: dict[tuple[str, str], int]
+    answers: dict[tuple[str, str, str], Answer]
+    did: frozenset[str]
+
+    def differences(self, other: "View") -> list[str]:
+        """One line for each thing in which `other` differs; for people and the audit."""
+        lines = []
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine == theirs:
+                continue
+            if isinstance(mine, dict):
+                for key in sorted({*mine, *theirs}, key=str):
+                    if mine.get(key) != theirs.get(key):
+                        lines.append(f"{name} {key}: {mine.get(key)} / {theirs.get(key)}")
+            else:
+                lines.append(f"{name}: {mine} / {theirs}")
+        return lines
+
+
+def view_of(shard: Shard) -> View:
+    """The model's view, with everything derived from offers and claims."""
+    live = [claim for claim in shard.claims.values() if claim.is_live]
+    limits: Counter[tuple[str, str]] = Counter()
+    held: Counter[str] = Counter()
+    sold: Counter[str] = Counter()
+    for claim in live:
+        limits[claim.offer_id, claim.buyer_id] += claim.units
+        limits[claim.campaign_id, claim.buyer_id] += claim.units
+        (sold if claim.state == "paid" else held)[claim.offer_id] += claim.units
+    return View(
+        epoch=shard.epoch,
+        seq=shard.seq,
+        settled_seq=shard.settled_seq,
+        offers={
+            offer_id: OfferView(
+                config=offer.config,
+                state=offer.state,
+                total=offer.total,
+                available=offer.total - held[offer_id] - sold[offer_id],
+                held=held[offer_id],
+                sold=sold[offer_id],
+            )
+            for offer_id, offer in shard.offers.items()
+        },
+        claims=dict(shard.claims),
+        holds={claim.claim_id: claim.units for claim in live if claim.state != "paid"},
+        deadlines={claim.claim_id: claim.expires_at_ms for claim in live if claim.state == "held"},
+        limits=dict(limits),
+        answers=dict(shard.answers),
+        did=frozenset(shard.did),
+    )
+
+
+def shard_of_view(number: int, view: View) -> Shard:
+    """A model that begins where `view` stands, such as an epoch's opening snapshot."""
+    return Shard(
+        shard=number,
+        epoch=view.epoch,
+        configs={offer_id: offer.config for offer_id, offer in view.offers.items()},
+        seq=view.seq,
+        settled_seq=view.settled_seq,
+        offers={
+            offer_id: Offer(offer.config, offer.total, offer.state, offer.held + offer.sold)
+            for offer_id, offer in view.offers.items()
+        },
+        claims={claim_id: replace(claim) for claim_id, claim in view.claims.items()},
+        answers=dict(view.answers),
+        did=dict.fromkeys(view.did, 0),
+        limits=Counter(view.limits),
+    )
+
+
+def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) -> View:
+    """The hot store's view: `hot` is key → value of all keys of the shard but meta, token and
+    streams (hashes and sorted sets as dicts of strings), such as an epoch's opening snapshot.
+
+    ValueError for a key that no script of ours writes.
+    """
+    prefixes = {
+        keys.offers(number): "offers",
+        keys.prices(number): "prices",
+        keys.holds(number): "holds",
+        keys.limits(number): "limits",
+        keys.claims(number): "claims",
+        keys.answers(number): "answers",
+        keys.did(number, ""): "did",
+        keys.deadlines(number): "deadlines",
+    }
+    found: dict[str, dict[str, Any]] = {name: {} for name in prefixes.values()}
+    for key, value in hot.items():
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
+        if prefix is None:
+            raise ValueError(f"{key} is none of the shard's keys")
+        found[prefixes[prefix]][key.removeprefix(prefix)] = value
+    offers = {
+        offer_id: _offer(fields, found["prices"].get(offer_id, {}))
+        for offer_id, fields in found["offers"].items()
+    }
+    return View(
+        epoch=int(meta["epoch"]),
+        seq=int(meta["seq"]),
+        settled_seq=int(meta["settled_seq"]),
+        offers=offers,
+        claims={claim_id: _claim(claim_id, one) for claim_id, one in found["claims"].items()},
+        holds={
+            claim_id: int(units)
+            for holds in found["holds"].values()
+            for claim_id, units in holds.items()
+        },
+        deadlines={
+            claim_id: int(score)
+            for deadlines in found["deadlines"].values()
+            for claim_id, score in deadlines.items()
+        },
+        limits={
+            (scope, buyer): int(units)
+            for scope, buyers in found["limits"].items()
+            for buyer, units in buyers.items()
+            if int(units)
+        },
+        answers={_asked(name): _answer(text) for name, text in found["answers"].items()},
+        did=frozenset(found["did"]),
+    )
+
+
+def _offer(fields: Mapping[str, str], prices: Mapping[str, str]) -> OfferView:
+    listed = []
+    for member, since in prices.items():
+        price_id, _, fen = member.rpartition("|")
+        listed.append((price_id, int(fen), int(since)))
+    config: dict[str, Any] = {
+        name: fields[name] for name in OfferConfig.__struct_fields__ if name != "prices"
+    }
+    config["prices"] = sorted(listed, key=lambda price: (price[2], price[0]))
+    return OfferView(
+        config=msgspec.convert(config, OfferConfig, strict=False),
+        state=fields["state"],
+        total=int(fields["total"]),
+        available=int(fields["available"]),
+        held=int(fields["held"]),
+        sold=int(fields["sold"]),
+    )
+
+
+def _claim(claim_id: str, fields: Mapping[str, str]) -> Claim:
+    return msgspec.convert({**fields, "claim_id": claim_id}, Claim, strict=False)
+
+
+def _asked(name: str) -> tuple[str, str, str]:
+    buyer_id, offer_id, key = name.split(":", 2)
+    return buyer_id, offer_id, key
+
+
+def _answer(text: str) -> Answer:
+    body_hash, claim_id, price_id, fen, expires_at_ms = text.split(" ")
+    return Answer(body_hash, claim_id, price_id, int(fen), int(expires_at_ms))
