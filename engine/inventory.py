@@ -305,9 +305,11 @@ class Inventory:
                 **fence,
                 events=keys.events(shard, fence["epoch"]),
                 offers=keys.offers(shard),
+                did=keys.did(shard, command_id),
                 offer_id=offer_id,
                 command_id=command_id,
                 state=state,
+                did_keep_ms=self._did_keep_ms,
             )
         )
 

@@ -3,17 +3,19 @@
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offers prefix
+-- @key did string marker of the command's id
 -- @arg epoch str
 -- @arg run_id str
 -- @arg offer_id str
 -- @arg command_id str
 -- @arg state str
+-- @arg did_keep_ms int
 -- @include fence
 -- @include emit
 -- @returns closed | done | unknown | reopening
-local was = redis.call('HGET', offers .. offer_id, 'state')
-if not was then return { 'unknown' } end
-if redis.call('HGET', offers .. offer_id, 'closed_by') == command_id then return { 'done' } end
+if redis.call('EXISTS', did) == 1 then return { 'done' } end
+if redis.call('EXISTS', offers .. offer_id) == 0 then return { 'unknown' } end
 emit('offer.closed', 'offer_id', offer_id, 'command_id', command_id, 'state', state)
-redis.call('HSET', offers .. offer_id, 'state', state, 'closed_by', command_id)
+redis.call('SET', did, 'offer.closed', 'PX', did_keep_ms)
+redis.call('HSET', offers .. offer_id, 'state', state)
 return { 'closed' }
