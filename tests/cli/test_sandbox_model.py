@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from campaigns.payment.sandbox_client import PrepayRequest, RefundRequest
 from cli.sandbox import bills, notices, payments, refunds, switches
@@ -53,11 +53,19 @@ class Books(RuleBasedStateMachine):
         self.paid: dict[str, tuple[str, int]] = {}
         self.closed: set[str] = set()
         self.refunded: dict[str, tuple[str, int]] = {}
-        self.late_is_paid = False
+        self.late_is_paid, self.fails, self.processing_ms = False, 0, 0
 
     def teardown(self) -> None:
         self.conn.close()
         self.folder.cleanup()
+
+    @initialize()
+    def one_is_paid(self) -> None:
+        """Most of what can go wrong comes after a payment, so begin with one."""
+        self.prepay(ATTEMPTS[0], 1)
+        request = payments.PayRequest()
+        payment = payments.pay(self.conn, 1_000, LIMITS, self.prepaid[ATTEMPTS[0]], request)
+        self.paid[ATTEMPTS[0]] = (payment.transaction_id, payment.amount_fen)
 
     @rule(attempt_id=st.sampled_from(ATTEMPTS), fen=st.integers(1, 2))
     def prepay(self, attempt_id: str, fen: int) -> None:
@@ -98,7 +106,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(late=st.booleans(), fails=st.integers(0, 1), processing_ms=st.sampled_from([0, 50]))
     def switch(self, late: bool, fails: int, processing_ms: int) -> None:
-        self.late_is_paid = late
+        self.late_is_paid, self.fails, self.processing_ms = late, fails, processing_ms
         switched = switches.Switches(
             paid_after_close=switches.Rule(share_bps=10_000 if late else 0),
             refunds=switches.RefundTrouble(fail_next=fails, processing_ms=processing_ms),
@@ -106,13 +114,20 @@ class Books(RuleBasedStateMachine):
         switches.save(self.conn, switched)
 
     @precondition(lambda self: self.paid)
-    @rule(data=st.data(), number=st.sampled_from(NUMBERS), fen=st.integers(1, 120))
+    @rule(data=st.data(), number=st.sampled_from(NUMBERS), fen=st.sampled_from([1, 30, 60, 100]))
     def refund(self, data: st.DataObject, number: str, fen: int) -> None:
         attempt_id = data.draw(st.sampled_from(sorted(self.paid)))
-        transaction_id, paid_fen = self.paid[attempt_id]
-        if number in self.refunded and data.draw(st.booleans()):
-            transaction_id, fen = self.refunded[number]
-            paid_fen = dict(self.paid.values())[transaction_id]
+        self.ask_refund(number, self.paid[attempt_id][0], fen)
+
+    @precondition(lambda self: self.refunded)
+    @rule(data=st.data())
+    def refund_again(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.refunded)))
+        self.ask_refund(number, *self.refunded[number])
+
+    def ask_refund(self, number: str, transaction_id: str, fen: int) -> None:
+        paid_fen = dict(self.paid.values())[transaction_id]
+        before = refunds.status(self.conn, number).state
         wanted = self.refusal_of(number, transaction_id, fen, paid_fen)
         request = RefundRequest(number, transaction_id, fen, paid_fen, "late")
         answer = tried(lambda: refunds.refund(self.conn, self.now_ms, LIMITS, request))
@@ -121,6 +136,12 @@ class Books(RuleBasedStateMachine):
         else:
             assert wanted is None
             self.refunded[number] = (transaction_id, fen)
+            if before in ("unknown", "failed"):  # this call began it, or began it again
+                begun = "processing" if self.processing_ms else "success"
+                assert answer.state == ("failed" if self.fails else begun)
+                self.fails = 0
+            else:
+                assert answer.state in (before, "success")
 
     def refusal_of(self, number: str, transaction_id: str, fen: int, paid_fen: int) -> str | None:
         """With which code this refund must be refused, by what was told so far."""
@@ -171,7 +192,7 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBooks.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 
 
 def _planned(conn: sqlite3.Connection, limits: Limits) -> int:
