@@ -9,6 +9,7 @@ for the world outside: it is as far below zero as we hold money.
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 Account = NewType("Account", str)
@@ -77,6 +78,7 @@ def store(store_id: str) -> Account:
     return Account(f"store:{_owned(store_id)}")
 
 
+@lru_cache(maxsize=8192)  # a batch asks some 8,000 times about a few hundred names
 def kind_of(account: str) -> Kind:
     """The kind of a valid account name; ValueError for anything else."""
     match account.split(":"):

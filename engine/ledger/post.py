@@ -120,7 +120,7 @@ def _checked(entries: Iterable[Entry]) -> dict[str, Entry]:
             continue
         entry = msgspec.structs.replace(given, lines=lines)
         first = by_reference.setdefault(entry.reference, entry)
-        if _meaning(first) != _meaning(entry):
+        if first is not entry and _meaning(first) != _meaning(entry):
             raise _reused(entry.reference)
     return by_reference
 

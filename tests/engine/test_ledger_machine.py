@@ -73,9 +73,11 @@ class Ledger(RuleBasedStateMachine):
         self.before = self.run(counts(self.db))
 
     def teardown(self) -> None:
-        assert self.run(unsound(self.db)) == []
-        self.run(self.db.close())
-        self.loop.close()
+        try:
+            assert self.run(unsound(self.db)) == []
+        finally:
+            self.run(self.db.close())
+            self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -100,7 +102,7 @@ class Ledger(RuleBasedStateMachine):
         pair=st.permutations(["g1", "g2", "g3"]),
         has_upline=st.booleans(),
         has_store=st.booleans(),
-        paid=st.integers(1, 100),
+        paid=st.one_of(st.integers(1, 50), st.integers(100, 20_000)),
     )
     def sell(
         self, plan: SplitPlan, pair: list[str], has_upline: bool, has_store: bool, paid: int
@@ -127,7 +129,7 @@ class Ledger(RuleBasedStateMachine):
         ):
             self.held[account] += sign * fen
 
-    @rule(target=posted, order=orders, part=st.integers(1, 100))
+    @rule(target=posted, order=orders, part=st.one_of(st.just(100), st.integers(1, 99)))
     def refund(self, order: Sold, part: int) -> Any:
         left = order.paid_fen - order.refunded_fen
         if left == 0:
@@ -156,10 +158,14 @@ class Ledger(RuleBasedStateMachine):
             self.held[available] -= taken
             self.held[chart.promoter_debt(guide)] -= lacking - taken
 
-    @rule(name=st.sampled_from(["g1", "g2", "g3"]), fen=st.integers(1, 40))
-    def mature(self, name: str, fen: int) -> None:
-        guide = self.guide(name)
+    @rule(order=orders, part=st.sampled_from([100, 30, 110]))
+    def mature(self, order: Sold, part: int) -> None:
+        """All, some, or more than all of what is pending for an order's promoter."""
+        guide = order.credit.promoter_id or ""
         pending, available = chart.promoter_pending(guide), chart.promoter_available(guide)
+        fen = self.held[pending] * part // 100 + (part > 100)
+        if fen == 0:
+            return
         self.sold += 1
         entry = Entry(f"{self.mark}-m{self.sold}", "m", None, 4, (Line(pending, available, fen),))
         if self.held[pending] < fen:
@@ -202,7 +208,7 @@ def test_the_ledger_behaves_as_its_model(module_db_urls: DbUrls) -> None:
     run_state_machine_as_test(
         Ledger,
         settings=settings(
-            max_examples=25,
+            max_examples=30,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
