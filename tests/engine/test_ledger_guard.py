@@ -5,7 +5,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from engine.db import Database
-from engine.ledger import chart
 from engine.ledger.entries import payment_received
 from tests.engine.ledger_checks import counts, put
 
@@ -63,7 +62,3 @@ def _posting(source: str, destination: str, amount: str) -> str:
         "INSERT INTO postings (transaction_id, line, source, destination, amount_fen) "
         f"SELECT id, 1, '{source}', '{destination}', {amount} FROM t"
     )
-
-
-def test_the_names_used_here_are_accounts() -> None:
-    assert {chart.parse("escrow"), chart.parse("hq")} == {chart.ESCROW, chart.HQ}
