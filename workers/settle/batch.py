@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db import Database
-from engine.errors import KaituanError
 from engine.events import AnyEvent, decode
 from workers.settle.dead_letters import bury, claims_with_open_letters
 from workers.settle.fold import Poison, fold
 from workers.settle.load import load_book
-from workers.settle.positions import Position, move
+from workers.settle.positions import LostRace, Position, move
 from workers.settle.write import write_book
 
 log = logging.getLogger(__name__)
@@ -73,14 +73,18 @@ async def settle_batch(db: Database, position: Position, entries: Sequence[Entry
     """
     try:
         return await _settle(db, position, entries, bury_refused=False)
-    except (DBAPIError, KaituanError, ValueError) as error:
+    except LostRace:
+        raise
+    except Exception as error:  # of whatever kind: one bad event must not stop its shard
         if is_outage(error):
             raise
         log.warning("batch of %d on shard %d refused: %s", len(entries), position.shard, error)
     for entry in entries:
         try:
             await _settle(db, position, [entry], bury_refused=False)
-        except (DBAPIError, KaituanError, ValueError) as error:
+        except LostRace:
+            raise
+        except Exception as error:
             if is_outage(error):
                 raise
             await _settle(db, position, [entry], bury_refused=True, why=str(error)[:500])
@@ -89,10 +93,16 @@ async def settle_batch(db: Database, position: Position, entries: Sequence[Entry
 
 def is_outage(error: Exception) -> bool:
     """Whether the database is away or asks for another try, rather than refusing the rows."""
-    if isinstance(error, InterfaceError | OperationalError):
+    if isinstance(error, OSError | PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
         return False
+    if isinstance(error, InterfaceError):
+        # The driver calls a value that fits no column (2^63, say) a DataError, which SQLAlchemy
+        # shows as InterfaceError as well: that one is refused, however often it is tried.
+        return not isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    if isinstance(error, OperationalError):
+        return True
     state = str(getattr(error.orig, "sqlstate", "") or "")
     return error.connection_invalidated or state[:2] in _RETRY_STATES
 

@@ -63,13 +63,21 @@ def _offer_of(book: Book, offer_id: str) -> OfferNow:
     return offer
 
 
-def _order_of(book: Book, claim_id: str, event: AnyEvent) -> OrderNow:
-    order = book.orders.get(claim_id)
+def _order_of(
+    book: Book,
+    event: ClaimPaying | ClaimPaid | ClaimReleased | ClaimReturned,
+    expected: frozenset[str],
+) -> OrderNow:
+    """The event's order, in one of the `expected` claim_states and of the event's offer."""
+    order = book.orders.get(event.claim_id)
     if order is None:
-        raise Poison(f"no order for claim {claim_id}")
-    allowed = FROM.get(type(event))
-    if allowed is not None and order.claim_state not in allowed:
-        raise Poison(f"claim {claim_id} is {order.claim_state}")
+        raise Poison(f"no order for claim {event.claim_id}")
+    if order.claim_state not in expected:
+        raise Poison(f"claim {event.claim_id} is {order.claim_state}")
+    if order.offer_id != event.offer_id:
+        raise Poison(f"claim {event.claim_id} is of offer {order.offer_id}")
+    if isinstance(event, ClaimPaid | ClaimReleased) and order.units != event.units:
+        raise Poison(f"claim {event.claim_id} has {order.units} units, not {event.units}")
     return order
 
 
@@ -128,7 +136,7 @@ def _held(book: Book, event: ClaimHeld) -> None:
 
 
 def _paying(book: Book, event: ClaimPaying) -> None:
-    order = _order_of(book, event.claim_id, event)
+    order = _order_of(book, event, FROM[ClaimPaying])
     if event.attempt_id not in book.attempts:
         raise Poison(f"no payment attempt {event.attempt_id}")
     order.claim_state = "paying"
@@ -139,12 +147,9 @@ def _paying(book: Book, event: ClaimPaying) -> None:
 
 
 def _paid(book: Book, event: ClaimPaid) -> None:
-    order = book.orders.get(event.claim_id)
-    if order is None:
-        raise Poison(f"no order for claim {event.claim_id}")
-    expected = frozenset({"released"}) if event.retaken else FROM[ClaimPaid]
-    if order.claim_state not in expected or not _counted(order):
-        raise Poison(f"claim {event.claim_id} is {order.claim_state}, order {order.state}")
+    order = _order_of(book, event, frozenset({"released"}) if event.retaken else FROM[ClaimPaid])
+    if not _counted(order):
+        raise Poison(f"the order of claim {event.claim_id} is {order.state}")
     offer = _offer_of(book, event.offer_id)
     fact = _fact_of(book, event.fact_id)
     if fact.amount_fen != order.amount_fen:
@@ -170,7 +175,7 @@ def _paid(book: Book, event: ClaimPaid) -> None:
 
 
 def _released(book: Book, event: ClaimReleased) -> None:
-    order = _order_of(book, event.claim_id, event)
+    order = _order_of(book, event, FROM[ClaimReleased])
     offer = _offer_of(book, event.offer_id)
     if _counted(order):
         offer.held -= order.units
@@ -185,7 +190,7 @@ def _released(book: Book, event: ClaimReleased) -> None:
 
 
 def _returned(book: Book, event: ClaimReturned) -> None:
-    order = _order_of(book, event.claim_id, event)
+    order = _order_of(book, event, FROM[ClaimReturned])
     offer = _offer_of(book, event.offer_id)
     refund = book.refunds.get(event.refund_id)
     if refund is None or refund.applied:

@@ -27,14 +27,23 @@ from workers.settle.reopen import Gap, Reopener, gapless
 log = logging.getLogger(__name__)
 
 TAKE_OVER_MS = 5_000  # a reopening that has not moved for this long was abandoned
-_TRIM_EVERY = 2_000  # events settled between two trims
+TRIM_EVERY = 2_000  # events settled between two trims
 
 
 class Settler:
     """Settles all shards of one hot store into one database."""
 
-    def __init__(self, db: Database, inventory: Inventory, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        take_over_ms: int = TAKE_OVER_MS,
+        trim_every: int = TRIM_EVERY,
+    ) -> None:
         self._db, self._inventory, self._settings = db, inventory, settings
+        self._take_over_ms, self._trim_every = take_over_ms, trim_every
         self._wire = inventory.wire
         self._reopener = Reopener(
             db,
@@ -124,6 +133,8 @@ class Settler:
             await self._reopen(position, seen, "first" if position.epoch == 0 else why)
             return 0
         if not seen.entries and seen.seq == position.seq:
+            if seen.settled_seq < position.seq:  # whoever committed died before it could say so
+                await self._inventory.settled(position.shard, position.seq, epoch=position.epoch)
             return 0
         entries = gapless(position.seq, seen.entries)
         if not entries:
@@ -175,7 +186,7 @@ class Settler:
     async def _abandoned(self, position: Position) -> bool:
         async with self._db.begin() as session:
             beat = await positions.last_beat(session, position.shard)
-        return now_ms() - beat > TAKE_OVER_MS
+        return now_ms() - beat > self._take_over_ms
 
     async def _seal_gap(self, position: Position, seen: Look) -> None:
         await self._still(position)  # a settler ahead of us may have trimmed what we look for
@@ -207,6 +218,6 @@ class Settler:
 
     async def _trim(self, position: Position) -> None:
         shard, margin = position.shard, self._settings.trim_margin_max
-        if position.seq - self._trimmed.get(shard, 0) > margin + _TRIM_EVERY:
+        if position.seq - self._trimmed.get(shard, 0) > margin + self._trim_every:
             await trim(self._wire, shard, position.epoch, position.seq - margin)
             self._trimmed[shard] = position.seq - margin
