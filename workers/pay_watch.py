@@ -36,11 +36,12 @@ async def _lease(parts: Parts) -> list[PaymentAttempt]:
         .order_by(PaymentAttempt.next_at_ms)
         .limit(parts.settings.outside_batch_max)
         .with_for_update(skip_locked=True)
+        .cte("due")  # as a plain IN (…) a planner may run it more than once, past the limit
     )
     async with parts.db.begin() as session:
         leased = await session.scalars(
             update(PaymentAttempt)
-            .where(PaymentAttempt.id.in_(due))
+            .where(PaymentAttempt.id == due.c.id)
             .values(lease_until_ms=now + parts.settings.lease_ms, tries=PaymentAttempt.tries + 1)
             .returning(PaymentAttempt)
             .execution_options(synchronize_session=False)

@@ -43,11 +43,12 @@ async def _lease(parts: Parts) -> list[_Leased]:
         .order_by(Refund.next_at_ms)
         .limit(parts.settings.outside_batch_max)
         .with_for_update(skip_locked=True)
+        .cte("due")  # as a plain IN (…) a planner may run it more than once, past the limit
     )
     async with parts.db.begin() as session:
         refunds = await session.scalars(
             update(Refund)
-            .where(Refund.id.in_(due))
+            .where(Refund.id == due.c.id)
             .values(lease_until_ms=now + parts.settings.lease_ms, tries=Refund.tries + 1)
             .returning(Refund)
             .execution_options(synchronize_session=False)
