@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import TextClause, select, text
 
+from campaigns.offer.service import apply_offer_command
 from campaigns.order.models import Order
 from campaigns.payment.attempts import release_by_receipt, repeat_begin
 from campaigns.payment.facts import apply_fact
@@ -77,6 +78,11 @@ async def _release_rejected(parts: Parts, due: Due) -> str:
 
 
 KINDS = (
+    Kind(
+        "command",
+        _query("offer_commands", "created_at_ms", "t.applied_seq IS NULL"),
+        lambda parts, due: apply_offer_command(parts.db, parts.inventory, due.id, epoch=due.epoch),
+    ),
     Kind(
         "attempt",
         _query(

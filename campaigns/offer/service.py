@@ -39,7 +39,7 @@ async def apply_offer_command(
                 .where(OfferCommand.id == command_id)
             )
         ).one()
-    command, config = row.tuple()
+    command, config = row
     if command.applied_seq is not None:
         return "done"
     return (await _run(inventory, command, config, epoch)).what
