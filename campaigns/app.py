@@ -8,7 +8,7 @@ who may call it, or nobody may.
 from collections.abc import Awaitable
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.config.response_cache import ResponseCacheConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -21,7 +21,7 @@ from campaigns.balance.controller import BalanceController
 from campaigns.bodies import StrictRequest
 from campaigns.campaign.controller import CampaignController
 from campaigns.claim.controller import ClaimController
-from campaigns.health import HealthController
+from campaigns.health import HealthController, missing_route
 from campaigns.offer.controller import OfferController
 from campaigns.order.controller import OrderController, order_filter
 from campaigns.parts import Parts
@@ -62,6 +62,10 @@ class Front:
         return self._counted(scope, receive, send)
 
     async def _counted(self, scope: Any, receive: Any, send: Any) -> None:
+        # PostgreSQL takes no NUL in a text, and no id of ours has one.
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            scope = {**scope, "path": "/", "query_string": b"", "raw_path": b"/"}
+
         async def counting(message: Any) -> None:
             if message["type"] == "http.response.start":
                 self._answers[message["status"]] += 1
@@ -116,6 +120,11 @@ def _handing(value: Any) -> Provide:
     return Provide(hand, sync_to_thread=False)
 
 
+def _no_html(response: Response[Any]) -> Response[Any]:
+    """The framework's schema router has a 404 page of its own; ours are all problems."""
+    return response if response.status_code == 200 else problems.answer(missing_route())
+
+
 def _openapi(*, public: bool) -> OpenAPIConfig:
     """The document at /schema/openapi.json: open in development, for HQ in production.
 
@@ -132,6 +141,7 @@ def _openapi(*, public: bool) -> OpenAPIConfig:
             route_handlers=[],
             include_in_schema=False,
             opt={"access": PUBLIC if public else HQ},
+            after_request=_no_html,
         ),
         components=Components(
             security_schemes={

@@ -10,7 +10,7 @@ services.
 from collections.abc import Mapping
 from typing import Any
 
-from litestar.connection import ASGIConnection
+from litestar.connection import ASGIConnection, Request
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import Guard
@@ -51,7 +51,7 @@ def route(
     more.setdefault("responses", {})
     more["responses"] = {**responses, **more["responses"]}
     more.setdefault("opt", {})["access"] = access
-    return {"summary": summary, "security": [{"bearer": []}] if access else [], **more}
+    return {"summary": summary, "security": [{"bearer": [*access]}] if access else [], **more}
 
 
 def guard(tokens: TokenKeys) -> Guard:
@@ -77,7 +77,7 @@ def not_allowed() -> NotAllowed:
     )
 
 
-def signed_in(request: Any) -> Access:
+def signed_in(request: Request[Any, Any, Any]) -> Access:
     """Who asks, as the guard found; the dependency `who` of all routes that are not public."""
     who: Access = request.scope["user"]
     return who

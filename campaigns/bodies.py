@@ -29,9 +29,10 @@ class StrictRequest(Request[Any, Any, Any]):
         """The body as the Struct; BadInput `malformed_json` or `invalid_body`."""
         wanted = self.route_handler.parsed_data_field
         assert wanted is not None
+        raw = await self.body()
+        if b"\\u0000" in raw:  # PostgreSQL keeps no NUL, in text or in JSON
+            raise bad_body(msgspec.ValidationError("U+0000 is not taken in any text"))
         try:
-            return _decoder(wanted.annotation).decode(await self.body())
-        except msgspec.MsgspecError as error:
+            return _decoder(wanted.annotation).decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise bad_body(error) from None
-        except UnicodeDecodeError:
-            raise bad_body(msgspec.DecodeError("not UTF-8")) from None

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from campaigns import problems
 from campaigns.auth import PUBLIC, route
-from campaigns.metrics import Metrics
+from campaigns.given import TheDb, TheInventory, TheMetrics, TheSettings
 from engine import keys
 from engine.db import Database
 from engine.errors import KaituanError, Missing, NotSignedIn, Unavailable
@@ -54,7 +54,7 @@ class HealthController(Controller):
         ),
     )
     async def readyz(
-        self, db: Database, inventory: Inventory, settings: Settings, metrics: Metrics
+        self, db: TheDb, inventory: TheInventory, settings: TheSettings, metrics: TheMetrics
     ) -> Ready:
         """Hot store connected, database answering, every shard open."""
         parts = await check_parts(db, inventory, settings)
@@ -77,11 +77,11 @@ class HealthController(Controller):
         ),
     )
     async def metrics(
-        self, request: Request[Any, Any, Any], settings: Settings, metrics: Metrics
+        self, request: Request[Any, Any, Any], settings: TheSettings, metrics: TheMetrics
     ) -> Response[bytes]:
         """Of the process that answers; series carry its pid."""
         if not settings.metrics_token and settings.mode != "development":
-            raise _closed()
+            raise missing_route()
         given = bearer(request.headers.get("authorization", "").encode("latin-1"))
         if settings.metrics_token and not hmac.compare_digest(
             given, settings.metrics_token.encode()
@@ -90,7 +90,8 @@ class HealthController(Controller):
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _closed() -> Missing:
+def missing_route() -> Missing:
+    """Nothing here, as for any address that never was."""
     return Missing("route_not_found", "There is nothing at this address.", "Check the path.")
 
 

@@ -70,7 +70,7 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 def main() -> int:
-    """0 after a drained end, 1 with one sentence when the start is refused."""
+    """0 after a drained end, 3 with one sentence when the start is refused."""
     parser = argparse.ArgumentParser(prog="python -m campaigns.main", description=__doc__)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--fd", type=int, help="an inherited listening socket")
@@ -86,8 +86,8 @@ def main() -> int:
         with sock:
             uvloop.run(serve(settings, sock))
     except KaituanError as error:
-        print(f"{error.title} {error.detail}".strip(), file=sys.stderr)
-        return 1
+        print(f"api: {error.title} {error.detail}".strip(), file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         pass  # uvicorn raises the signal again once it has drained
     return 0

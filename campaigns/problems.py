@@ -77,7 +77,7 @@ def field_error(text: str) -> FieldError:
     return FieldError(match[2] or "", match[1])
 
 
-def bad_body(error: msgspec.MsgspecError) -> BadInput:
+def bad_body(error: msgspec.MsgspecError | UnicodeDecodeError) -> BadInput:
     """The error of a body that is no JSON, or not the JSON that is wanted here."""
     if not isinstance(error, msgspec.ValidationError):
         return BadInput(
@@ -140,17 +140,18 @@ def as_kaituan(error: BaseException) -> KaituanError:
     return unreachable() if is_store_trouble(error) else internal(error)
 
 
-def _answer(error: KaituanError, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+def answer(error: KaituanError) -> Response[bytes]:
+    """An error of the tree as the framework's response."""
     return Response(
         content=document(error.status, error.code, error.title, error.detail, error.extra),
         status_code=error.status,
         media_type=MEDIA_TYPE,
-        headers={**(headers or {}), **headers_of(error)},
+        headers=headers_of(error),
     )
 
 
 def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return _answer(as_kaituan(error))
+    return answer(as_kaituan(error))
 
 
 # What Litestar itself raises, in our words.
@@ -166,10 +167,10 @@ _HTTP: dict[int, tuple[str, str, str]] = {
 def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own errors; each known status has one code, other 4xx keep their status."""
     if isinstance(error, ValidationException):
-        return _answer(_invalid(error))
+        return answer(_invalid(error))
     status = error.status_code
     if status >= 500:
-        return _answer(internal(error))
+        return answer(internal(error))
     code, title, detail = _HTTP.get(status, _HTTP[400])
     return Response(
         content=document(status, code, title, detail),

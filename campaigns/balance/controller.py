@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from litestar import Controller, get
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Response, Stream
 
 from campaigns import exports
 from campaigns.auth import HQ, route
 from campaigns.balance import service
 from campaigns.balance.schemas import BalancePage
+from campaigns.given import TheDb, TheProviderName, TheSettings
 from engine.db import Database
 from engine.settings import Settings
 
@@ -36,13 +37,13 @@ class BalanceController(Controller):
     )
     async def page(
         self,
-        db: Database,
-        settings: Settings,
-        provider_name: str,
-        kind: AccountKind | None = None,
-        accept: Annotated[str, Parameter(header="Accept", required=False)] = "",
-        limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 100,
-        after: Annotated[str | None, Parameter(max_length=160)] = None,
+        db: TheDb,
+        settings: TheSettings,
+        provider_name: TheProviderName,
+        kind: FromQuery[AccountKind | None] = None,
+        accept: Annotated[str, HeaderParameter(name="Accept", required=False)] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 100,
+        after: Annotated[str | None, QueryParameter(max_length=160)] = None,
     ) -> Response[BalancePage] | Stream:
         """`next` of one page is `after` of the next."""
         if exports.wants_csv(accept):
@@ -51,7 +52,7 @@ class BalanceController(Controller):
         return Response(found)
 
     @get("/v1/balances.csv", **route(HQ, "All balances as CSV", media_type="text/csv"))
-    async def csv(self, db: Database, settings: Settings, provider_name: str) -> Stream:
+    async def csv(self, db: TheDb, settings: TheSettings, provider_name: TheProviderName) -> Stream:
         """Streamed, the house's own accounts first."""
         return _csv(db, settings, provider_name)
 

@@ -3,15 +3,12 @@
 from typing import Annotated
 
 from litestar import Controller, get, post, put
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from campaigns.auth import HQ, route
 from campaigns.campaign import publish, service
 from campaigns.campaign.schemas import CampaignIn, CampaignOut, CampaignPage, ReviewIn
-from engine.db import Database
-from engine.inventory import Inventory
-from engine.settings import Settings
-from engine.tokens import Access
+from campaigns.given import TheDb, TheInventory, TheSettings, Who
 
 _MISSING = {404: "No such campaign (`campaign_not_found`)."}
 _STATE = {409: "Not from its state (`campaign_state` says what is possible)."}
@@ -26,29 +23,29 @@ class CampaignController(Controller):
     tags = ("campaigns",)
 
     @post("/", **route(HQ, "Draft a campaign"))
-    async def create(self, data: CampaignIn, who: Access, db: Database) -> CampaignOut:
+    async def create(self, data: JSONBody[CampaignIn], who: Who, db: TheDb) -> CampaignOut:
         """It is only a draft: rules of price, window and split are checked at submit."""
         return await service.create(db, who, data)
 
     @get("/", **route(HQ, "List campaigns, newest first"))
     async def page(
         self,
-        db: Database,
-        limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 50,
-        after: Annotated[str | None, Parameter(max_length=64)] = None,
-        campaign_state: Annotated[str | None, Parameter(query="state", max_length=20)] = None,
+        db: TheDb,
+        limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
+        after: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        campaign_state: Annotated[str | None, QueryParameter(name="state", max_length=20)] = None,
     ) -> CampaignPage:
         """`next` of one page is `after` of the next."""
         return await service.page(db, limit=limit, after=after, state=campaign_state)
 
     @get("/{campaign_id:str}", **route(HQ, "One campaign with its offers", _MISSING))
-    async def get(self, campaign_id: str, db: Database) -> CampaignOut:
+    async def get(self, campaign_id: FromPath[str], db: TheDb) -> CampaignOut:
         """Published offers with the ids that claims name."""
         return await service.get(db, campaign_id)
 
     @put("/{campaign_id:str}", **route(HQ, "Replace a draft", {**_MISSING, **_STATE}))
     async def edit(
-        self, campaign_id: str, data: CampaignIn, who: Access, db: Database
+        self, campaign_id: FromPath[str], data: JSONBody[CampaignIn], who: Who, db: TheDb
     ) -> CampaignOut:
         """A rejected or approved campaign becomes a draft again; a published one never changes."""
         return await service.edit(db, who, campaign_id, data)
@@ -63,7 +60,7 @@ class CampaignController(Controller):
         ),
     )
     async def submit(
-        self, campaign_id: str, who: Access, db: Database, settings: Settings
+        self, campaign_id: FromPath[str], who: Who, db: TheDb, settings: TheSettings
     ) -> CampaignOut:
         """Checks every rule and names all that are broken."""
         return await service.submit(db, settings, who, campaign_id)
@@ -73,7 +70,7 @@ class CampaignController(Controller):
         **route(HQ, "Approve or reject", {**_MISSING, **_STATE}, status_code=200),
     )
     async def review(
-        self, campaign_id: str, data: ReviewIn, who: Access, db: Database
+        self, campaign_id: FromPath[str], data: JSONBody[ReviewIn], who: Who, db: TheDb
     ) -> CampaignOut:
         """A rejection needs a note that says what has to change."""
         return await service.review(db, who, campaign_id, data)
@@ -89,11 +86,11 @@ class CampaignController(Controller):
     )
     async def publish(
         self,
-        campaign_id: str,
-        who: Access,
-        db: Database,
-        inventory: Inventory,
-        settings: Settings,
+        campaign_id: FromPath[str],
+        who: Who,
+        db: TheDb,
+        inventory: TheInventory,
+        settings: TheSettings,
     ) -> CampaignOut:
         """Makes its version and offers; they open on their shard at once, or as soon as it can."""
         return await publish.publish(db, inventory, settings, who, campaign_id)

@@ -1,24 +1,21 @@
 """Claims over HTTP. The first route is answered by `hot.py` before the framework sees it."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from campaigns.auth import CUSTOMER, CUSTOMER_OR_HQ, route
 from campaigns.claim import service
-from campaigns.claim.hot import KEY_PATTERN, HotClaims
+from campaigns.claim.hot import KEY_PATTERN
 from campaigns.claim.schemas import CancelOut, ClaimIn, ClaimOut, ClaimView
-from engine.db import Database
-from engine.inventory import Inventory
-from engine.tokens import Access
+from campaigns.given import TheDb, TheHot, TheInventory, Who
 
 IdempotencyKey = Annotated[
     str,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         pattern=KEY_PATTERN,
         description="8 to 64 of A-Z a-z 0-9 _ -; the same key on every repeat of one request.",
     ),
@@ -54,24 +51,25 @@ class ClaimController(Controller):
                     documentation_only=True,
                 )
             ],
-            responses={201: ResponseSpec(ClaimOut, description="Held.", generate_examples=False)},
+            response_description="Held.",
         ),
     )
     async def claim(
         self,
-        offer_id: str,
-        data: ClaimIn,
+        offer_id: FromPath[str],
+        data: JSONBody[ClaimIn],
         idempotency_key: IdempotencyKey,
-        who: Access,
-        hot: HotClaims,
-    ) -> Response[bytes]:
+        who: Who,
+        hot: TheHot,
+    ) -> Response[ClaimOut]:
         """Same decision and answer as the thin handler in front; see hot.py."""
         answer = await hot.decide(who, offer_id, idempotency_key, data)
         headers = {name.decode(): value.decode() for name, value in answer.headers}
         media_type = headers.pop("content-type")
-        return Response(
+        response = Response(
             answer.body, status_code=answer.status, headers=headers, media_type=media_type
         )
+        return cast("Response[ClaimOut]", response)  # the body is encoded already
 
     @get(
         "/v1/claims/{claim_id:str}",
@@ -82,7 +80,7 @@ class ClaimController(Controller):
         ),
     )
     async def view(
-        self, claim_id: str, who: Access, db: Database, inventory: Inventory
+        self, claim_id: FromPath[str], who: Who, db: TheDb, inventory: TheInventory
     ) -> ClaimView:
         """Its hot state, and `ordered` once its order is committed."""
         return await service.view_claim(db, inventory, who, claim_id)
@@ -101,7 +99,7 @@ class ClaimController(Controller):
         ),
     )
     async def cancel(
-        self, claim_id: str, who: Access, db: Database, inventory: Inventory
+        self, claim_id: FromPath[str], who: Who, db: TheDb, inventory: TheInventory
     ) -> CancelOut:
         """Its units are free for others at once."""
         return await service.cancel_claim(db, inventory, who, claim_id)

@@ -124,7 +124,7 @@ class HotClaims:
         raw = await self._read(receive)
         try:
             claim = _decode(raw)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise problems.bad_body(error) from None
         return await self.decide(who, offer_id, key.decode(), claim)
 

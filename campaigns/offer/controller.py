@@ -3,16 +3,13 @@
 from typing import Annotated
 
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from campaigns.auth import HQ, PUBLIC, route
-from campaigns.catalog import Catalog
 from campaigns.claim.controller import IdempotencyKey
+from campaigns.given import TheCatalog, TheDb, TheInventory, Who
 from campaigns.offer import service, views
 from campaigns.offer.schemas import CloseIn, CommandOut, OfferPage, OfferView, RestockIn
-from engine.db import Database
-from engine.inventory import Inventory
-from engine.tokens import Access
 
 _MISSING = {404: "No such offer (`offer_not_found`)."}
 _KEY = {422: "The key belongs to another request (`key_reused`)."}
@@ -28,12 +25,12 @@ class OfferController(Controller):
     @get("/", **route(PUBLIC, "Offers on sale or to come, newest first"))
     async def page(
         self,
-        db: Database,
-        inventory: Inventory,
-        catalog: Catalog,
-        campaign_id: Annotated[str | None, Parameter(max_length=64)] = None,
-        limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 50,
-        after: Annotated[str | None, Parameter(max_length=64)] = None,
+        db: TheDb,
+        inventory: TheInventory,
+        catalog: TheCatalog,
+        campaign_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
+        after: Annotated[str | None, QueryParameter(max_length=64)] = None,
     ) -> OfferPage:
         """`next` of one page is `after` of the next."""
         return await views.list_offers(
@@ -42,7 +39,7 @@ class OfferController(Controller):
 
     @get("/{offer_id:str}", **route(PUBLIC, "One offer: price, stock, window, limits", _MISSING))
     async def view(
-        self, offer_id: str, db: Database, inventory: Inventory, catalog: Catalog
+        self, offer_id: FromPath[str], db: TheDb, inventory: TheInventory, catalog: TheCatalog
     ) -> OfferView:
         """The price_id to claim with, and what a buyer can hope for."""
         return await views.view_offer(db, inventory, catalog, offer_id)
@@ -53,12 +50,12 @@ class OfferController(Controller):
     )
     async def restock(
         self,
-        offer_id: str,
-        data: RestockIn,
+        offer_id: FromPath[str],
+        data: JSONBody[RestockIn],
         idempotency_key: IdempotencyKey,
-        who: Access,
-        db: Database,
-        inventory: Inventory,
+        who: Who,
+        db: TheDb,
+        inventory: TheInventory,
     ) -> CommandOut:
         """Committed when this answers; `in_effect` tells whether buyers can claim it already."""
         return await service.restock(
@@ -77,12 +74,12 @@ class OfferController(Controller):
     )
     async def close(
         self,
-        offer_id: str,
-        data: CloseIn,
+        offer_id: FromPath[str],
+        data: JSONBody[CloseIn],
         idempotency_key: IdempotencyKey,
-        who: Access,
-        db: Database,
-        inventory: Inventory,
+        who: Who,
+        db: TheDb,
+        inventory: TheInventory,
     ) -> CommandOut:
         """Claims that are held or being paid go their way."""
         return await service.close(

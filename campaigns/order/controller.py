@@ -3,30 +3,32 @@
 from typing import Annotated
 
 from litestar import Controller, get
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Response, Stream
 
 from campaigns import exports
 from campaigns.auth import CUSTOMER_OR_HQ, HQ, route
-from campaigns.campaign.schemas import Ms
+from campaigns.given import TheDb, TheSettings, Who
 from campaigns.order import service
-from campaigns.order.schemas import OrderForHq, OrderPage, OrderView
+from campaigns.order.schemas import OrderPage, OrderView
 from campaigns.order.service import OrderFilter
 from engine.db import Database
 from engine.settings import Settings
 from engine.tokens import Access
 
 PAGE_MAX = 200
-Word = Annotated[str | None, Parameter(max_length=64)]
-When = Ms | None
+Word = Annotated[str | None, QueryParameter(max_length=64)]
+Wanted = NamedDependency[OrderFilter]
+When = Annotated[int | None, QueryParameter(ge=0, le=2**53)]
 
 
 def order_filter(
     buyer_id: Word = None,
     campaign_id: Word = None,
     offer_id: Word = None,
-    order_state: Annotated[str | None, Parameter(query="state", max_length=20)] = None,
+    order_state: Annotated[str | None, QueryParameter(name="state", max_length=20)] = None,
     from_ms: When = None,
     to_ms: When = None,
 ) -> OrderFilter:
@@ -61,13 +63,13 @@ class OrderController(Controller):
     )
     async def page(
         self,
-        who: Access,
-        db: Database,
-        settings: Settings,
-        wanted: OrderFilter,
-        accept: Annotated[str, Parameter(header="Accept", required=False)] = "",
-        limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 50,
-        after: Annotated[str | None, Parameter(max_length=128)] = None,
+        who: Who,
+        db: TheDb,
+        settings: TheSettings,
+        wanted: Wanted,
+        accept: Annotated[str, HeaderParameter(name="Accept", required=False)] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
+        after: Annotated[str | None, QueryParameter(max_length=128)] = None,
     ) -> Response[OrderPage] | Stream:
         """`next` of one page is `after` of the next."""
         if who.role == "hq" and exports.wants_csv(accept):
@@ -83,9 +85,7 @@ class OrderController(Controller):
             media_type="text/csv",
         ),
     )
-    async def csv(
-        self, who: Access, db: Database, settings: Settings, wanted: OrderFilter
-    ) -> Stream:
+    async def csv(self, who: Who, db: TheDb, settings: TheSettings, wanted: Wanted) -> Stream:
         """Streamed; cells that a spreadsheet would run are made harmless."""
         return await _csv(who, db, settings, wanted)
 
@@ -97,12 +97,12 @@ class OrderController(Controller):
             {404: "No such order, or not yours (`order_not_found`)."},
         ),
     )
-    async def get(self, order_id: str, who: Access, db: Database) -> OrderForHq | OrderView:
+    async def get(self, order_id: FromPath[str], who: Who, db: TheDb) -> OrderView:
         """HQ also sees the buyer, the payment and the credit."""
         return await service.get_order(db, who, order_id)
 
 
-async def _csv(who: Access, db: Database, settings: Settings, wanted: OrderFilter) -> Stream:
+async def _csv(who: Access, db: Database, settings: Settings, wanted: Wanted) -> Stream:
     batches = await service.csv_batches(
         db, who, wanted, rows_max=settings.csv_rows_max, batch_max=settings.csv_batch_max
     )

@@ -3,10 +3,11 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as its buyer sees it; all amounts in fen, all times in ms.
+    """An order; all amounts in fen, all times in ms.
 
     `state`: open, paid, ready, fulfilled, completed, released, rejected, refunding or refunded.
     """
@@ -30,18 +31,14 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int
     pay_expires_at_ms: int | None
     paid_at_ms: int | None
-
-
-class OrderForHq(OrderView, frozen=True, kw_only=True):
-    """The same with its buyer, its payment, and who is credited and why."""
-
-    buyer_id: str
-    payment_id: str | None
-    credit: dict[str, Any]
+    # For HQ only; a customer's answer does not have these.
+    buyer_id: str | UnsetType = UNSET
+    payment_id: str | UnsetType | None = UNSET
+    credit: dict[str, Any] | UnsetType = UNSET
 
 
 class OrderPage(msgspec.Struct, frozen=True):
     """One page, newest first; `next` goes into `after` for the next one."""
 
-    orders: tuple[OrderForHq | OrderView, ...]
+    orders: tuple[OrderView, ...]
     next: str | None

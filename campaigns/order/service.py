@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, tuple_
 
 from campaigns.exports import Cell, too_many_rows
 from campaigns.order.models import Order
-from campaigns.order.schemas import OrderForHq, OrderPage, OrderView
+from campaigns.order.schemas import OrderPage, OrderView
 from engine.db import Database
 from engine.errors import BadInput, Missing
 from engine.tokens import Access
@@ -19,6 +19,9 @@ CSV_HEADER = (
     *("unit_price_fen", "amount_fen", "paid_fen", "refunded_fen"),
     *("claimed_at_ms", "paid_at_ms", "payment_id"),
 )
+
+_FOR_HQ = ("buyer_id", "payment_id", "credit")
+_FOR_ALL = tuple([n for n in OrderView.__struct_fields__ if n not in ("order_id", *_FOR_HQ)])
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,9 +129,8 @@ def _read_cursor(text: str) -> tuple[int, str]:
 
 
 def _view(who: Access, order: Order) -> OrderView:
-    kind = OrderForHq if who.role == "hq" else OrderView
-    fields = {name: getattr(order, name) for name in kind.__struct_fields__ if name != "order_id"}
-    return kind(order_id=order.id, **fields)
+    names = _FOR_ALL if who.role != "hq" else _FOR_ALL + _FOR_HQ
+    return OrderView(order_id=order.id, **{name: getattr(order, name) for name in names})
 
 
 def _row(order: Order) -> list[Cell]:

@@ -5,18 +5,16 @@ from typing import Annotated, Any
 
 from litestar import Controller, Request, post
 from litestar.background_tasks import BackgroundTask
-from litestar.params import Parameter, SkipValidation
+from litestar.params import FromPath, PathParameter
 from litestar.response import Response
 
 from campaigns.auth import CUSTOMER, PUBLIC, route
+from campaigns.given import TheDb, TheInventory, TheProvider, TheProviderName, TheSettings, Who
 from campaigns.payment import service
-from campaigns.payment.provider import PaymentProvider
 from campaigns.payment.service import PayPage
 from engine.db import Database
 from engine.errors import KaituanError, Missing
 from engine.inventory import Inventory
-from engine.settings import Settings
-from engine.tokens import Access
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +40,12 @@ class PaymentController(Controller):
     )
     async def pay(
         self,
-        claim_id: str,
-        who: Access,
-        db: Database,
-        inventory: Inventory,
-        provider: SkipValidation[PaymentProvider],
-        settings: Settings,
+        claim_id: FromPath[str],
+        who: Who,
+        db: TheDb,
+        inventory: TheInventory,
+        provider: TheProvider,
+        settings: TheSettings,
     ) -> PayPage:
         """The page to pay on and until when; a repeat gives the same one."""
         return await service.begin_payment(
@@ -73,11 +71,11 @@ class PaymentController(Controller):
     async def callback(
         self,
         request: Request[Any, Any, Any],
-        db: Database,
-        inventory: Inventory,
-        provider: SkipValidation[PaymentProvider],
-        provider_name: str,
-        from_provider: Annotated[str | None, Parameter(max_length=32)] = None,
+        db: TheDb,
+        inventory: TheInventory,
+        provider: TheProvider,
+        provider_name: TheProviderName,
+        from_provider: Annotated[str | None, PathParameter(max_length=32)] = None,
     ) -> Response[bytes]:
         """What the payment means is decided after this answer, and again until it is decided."""
         if from_provider not in (None, provider_name):

@@ -1,17 +1,17 @@
 """Refunds over HTTP: asked for once per key, carried out by the worker."""
 
 from litestar import Controller, get, post
+from litestar.params import FromPath, JSONBody
 from sqlalchemy import select
 
 from campaigns.auth import CUSTOMER_OR_HQ, route
 from campaigns.claim.controller import IdempotencyKey
+from campaigns.given import TheDb, Who
 from campaigns.order.service import get_order
 from campaigns.refund import service
 from campaigns.refund.models import Refund
 from campaigns.refund.schemas import RefundIn, RefundList, RefundView, view_of
-from engine.db import Database
 from engine.errors import Missing
-from engine.tokens import Access
 
 _MISSING = {404: "No such order, or not yours (`order_not_found`)."}
 LIST_MAX = 200
@@ -39,11 +39,11 @@ class RefundController(Controller):
     )
     async def ask(
         self,
-        order_id: str,
-        data: RefundIn,
+        order_id: FromPath[str],
+        data: JSONBody[RefundIn],
         idempotency_key: IdempotencyKey,
-        who: Access,
-        db: Database,
+        who: Who,
+        db: TheDb,
     ) -> RefundView:
         """Committed when this answers; sent to the provider until it says done."""
         refund = await service.request_refund(
@@ -61,7 +61,7 @@ class RefundController(Controller):
         "/v1/orders/{order_id:str}/refunds",
         **route(CUSTOMER_OR_HQ, "Refunds of an order", _MISSING),
     )
-    async def of_order(self, order_id: str, who: Access, db: Database) -> RefundList:
+    async def of_order(self, order_id: FromPath[str], who: Who, db: TheDb) -> RefundList:
         """Also those of late or doubled payments."""
         await get_order(db, who, order_id)
         query = (
@@ -78,7 +78,7 @@ class RefundController(Controller):
             {404: "No such refund, or not yours (`refund_not_found`)."},
         ),
     )
-    async def get(self, refund_id: str, who: Access, db: Database) -> RefundView:
+    async def get(self, refund_id: FromPath[str], who: Who, db: TheDb) -> RefundView:
         """`done` once the provider said so."""
         async with db.begin() as session:
             refund = await session.get(Refund, refund_id)

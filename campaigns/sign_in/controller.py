@@ -1,17 +1,14 @@
 """Sign-in over HTTP: staff by password, customers by a code sent to their phone."""
 
 from litestar import Controller, post
+from litestar.params import JSONBody
 
 from campaigns.auth import PUBLIC, route
-from campaigns.people.passwords import Passwords
-from campaigns.people.phones import PhoneKeys
+from campaigns.given import TheCodes, TheDb, ThePasswords, ThePhones, TheSettings, TheTokens
 from campaigns.sign_in import service
-from campaigns.sign_in.codes import OneTimeCodes
 from campaigns.sign_in.schemas import CodeIn, CodeSent, PhoneIn, SessionOut, StaffIn
-from engine.db import Database
 from engine.ids import now_ms
-from engine.settings import Settings
-from engine.tokens import Role, TokenKeys
+from engine.tokens import Role
 
 
 class SignInController(Controller):
@@ -31,11 +28,11 @@ class SignInController(Controller):
     )
     async def staff(
         self,
-        data: StaffIn,
-        db: Database,
-        passwords: Passwords,
-        tokens: TokenKeys,
-        settings: Settings,
+        data: JSONBody[StaffIn],
+        db: TheDb,
+        passwords: ThePasswords,
+        tokens: TheTokens,
+        settings: TheSettings,
     ) -> SessionOut:
         """A wrong login takes as long as a wrong password."""
         staff = await service.sign_in_staff(db, passwords, data.login, data.password)
@@ -59,7 +56,9 @@ class SignInController(Controller):
             status_code=202,
         ),
     )
-    async def code(self, data: PhoneIn, codes: OneTimeCodes, settings: Settings) -> CodeSent:
+    async def code(
+        self, data: JSONBody[PhoneIn], codes: TheCodes, settings: TheSettings
+    ) -> CodeSent:
         """The same answer for every number."""
         code = await service.send_code(codes, data.phone)
         return CodeSent(valid_ms=settings.code_ttl_ms, sandbox_code=code)
@@ -75,12 +74,12 @@ class SignInController(Controller):
     )
     async def customer(
         self,
-        data: CodeIn,
-        db: Database,
-        codes: OneTimeCodes,
-        phones: PhoneKeys,
-        tokens: TokenKeys,
-        settings: Settings,
+        data: JSONBody[CodeIn],
+        db: TheDb,
+        codes: TheCodes,
+        phones: ThePhones,
+        tokens: TheTokens,
+        settings: TheSettings,
     ) -> SessionOut:
         """A number we do not know yet becomes a member."""
         signed_in = await service.sign_in_customer(db, codes, phones, data.phone, data.code)

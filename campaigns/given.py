@@ -1,0 +1,33 @@
+"""What handlers are handed: one name for each part, marked as the framework wants it.
+
+A handler's parameter has the name of the part (`db: TheDb`); `create_framework` gives it.
+"""
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from campaigns.catalog import Catalog
+from campaigns.claim.hot import HotClaims
+from campaigns.metrics import Metrics
+from campaigns.payment.provider import PaymentProvider
+from campaigns.people.passwords import Passwords
+from campaigns.people.phones import PhoneKeys
+from campaigns.sign_in.codes import OneTimeCodes
+from engine.db import Database
+from engine.inventory import Inventory
+from engine.settings import Settings
+from engine.tokens import Access, TokenKeys
+
+Who = NamedDependency[Access]
+TheSettings = NamedDependency[Settings]
+TheDb = NamedDependency[Database]
+TheInventory = NamedDependency[Inventory]
+TheCatalog = NamedDependency[Catalog]
+TheTokens = NamedDependency[TokenKeys]
+ThePasswords = NamedDependency[Passwords]
+ThePhones = NamedDependency[PhoneKeys]
+TheCodes = NamedDependency[OneTimeCodes]
+TheProvider = NamedDependency[SkipValidation[PaymentProvider]]
+TheProviderName = NamedDependency[str]
+TheMetrics = NamedDependency[Metrics]
+TheHot = NamedDependency[HotClaims]
