@@ -2,7 +2,8 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-PYTHON  ?= $(firstword $(foreach v,3.13 3.12 3.11 3.14,$(shell command -v python$(v) 2>/dev/null)) $(shell command -v python3 2>/dev/null))
+# The first python3.x that really runs (a name on the PATH may be only a launcher's stub).
+PYTHON  ?= $(shell for v in 3.13 3.12 3.11 3.14; do python$$v -c '' 2>/dev/null && echo python$$v && exit; done; command -v python3)
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 export PIP_ONLY_BINARY := :all:
 export PIP_CONSTRAINT  := constraints.txt

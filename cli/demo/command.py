@@ -1,0 +1,172 @@
+"""`kaituan demo`: start everything, play an evening, then keep the doors open (or end, --once)."""
+
+import asyncio
+import secrets
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from campaigns.people.imports.service import ImportFile, import_files
+from campaigns.people.passwords import Passwords
+from campaigns.people.phones import PhoneKeys
+from campaigns.sign_in.service import NewStaff, seed_staff
+from cli.demo.evening import EveningFailed, play
+from cli.demo.headquarters import Headquarters, Refused
+from cli.demo.plan import Tally
+from cli.demo.screen import Screen
+from cli.demo.summary import Summary, show, summarise
+from cli.embedded.secret import secret
+from cli.place import Place, serving_place, temporary_place
+from cli.sample import FILES
+from cli.services import start_all
+from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
+from engine.db import Database
+from engine.errors import KaituanError
+from engine.settings import Settings, load, to_environ
+from loadtests.lean import Lost
+
+EVENINGS = (("周五夜场", "refund"), ("周六返场", "retake"))
+HQ_LOGIN = "hq"
+
+
+@click.command("demo")
+@click.option("--once", is_flag=True, help="End by itself: summary, audit, exit 0 only if lawful.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--customers", type=click.IntRange(30, 1_800), default=400, show_default=True)
+@click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
+def demo(once: bool, json_file: Path | None, customers: int, seed: int | None) -> None:
+    """Start everything on the embedded stores, play an evening and open the doors."""
+    console = Console()
+    chosen = secrets.randbelow(10_000) if seed is None else seed
+    try:
+        summary = asyncio.run(_demo(console, once=once, customers=customers, seed=chosen))
+    except AlreadyRunning as running:
+        console.print(running.title)
+        return
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (EveningFailed, Refused, Lost) as error:
+        console.print(f"[red]The evening could not be played to its end:[/] {error}")
+        sys.exit(1)
+    except KaituanError as error:
+        console.print(f"{error.title} {error.detail}".strip())
+        sys.exit(3)
+    if json_file is not None and summary is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    if summary is None or not summary.ok:
+        sys.exit(1)
+
+
+@asynccontextmanager
+async def _place(settings: Settings, *, once: bool) -> AsyncIterator[Place]:
+    if once:
+        with temporary_place() as place:
+            yield place
+    else:
+        yield serving_place(Path(settings.data_dir))
+
+
+async def _demo(console: Console, *, once: bool, customers: int, seed: int) -> Summary | None:
+    """Play; with `once` the summary, else None only when interrupted before there was one."""
+    settings = msgspec.structs.replace(load(), mode="development")
+    summary: Summary | None = None
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    async with _place(settings, once=once) as place, Supervisor(place, say=say) as supervisor:
+        say("Starting Kaituan on this machine …")
+        running = await start_all(supervisor, settings, say)
+        password = await _open_shop(place, running)
+        summary = await _evenings(console, running, password, place, customers=customers, seed=seed)
+        show(console, summary)
+        if not once:
+            _doors(console, running, password)
+            await supervisor.serve(running.public_url, to_environ(running))
+    return summary
+
+
+async def _unless_stopped(supervisor: Supervisor, work: Coroutine[None, None, Summary]) -> Summary:
+    """The work's result; a signal meanwhile cancels it and drains."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        if supervisor.stopping:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise StopRequested
+        await asyncio.wait([task], timeout=0.1)
+    return task.result()
+
+
+async def _open_shop(place: Place, settings: Settings) -> str:
+    """Import the sample chain and give HQ an account; its password, which lasts with the data."""
+    db = Database(settings.database_url, pool_max=2)
+    passwords = Passwords()
+    password = secret(place, "hq_password")[:12]
+    try:
+        files = [ImportFile(path.name, path.read_bytes()) for path in FILES]
+        await import_files(db, settings, PhoneKeys(settings.phone_secret), files, actor="demo")
+        await seed_staff(db, passwords, [NewStaff(HQ_LOGIN, "总部运营", "hq", password)])
+    finally:
+        passwords.close()
+        await db.close()
+    return password
+
+
+def _phones(count: int, skip: int) -> list[str]:
+    """Numbers of the sample chain's members."""
+    return [f"199{number:08d}" for number in range(1 + skip, 1 + skip + count)]
+
+
+async def _evenings(
+    console: Console,
+    settings: Settings,
+    password: str,
+    place: Place,
+    *,
+    customers: int,
+    seed: int,
+) -> Summary:
+    hq = Headquarters(settings.public_url)
+    total = Tally()
+    history = Path(tempfile.mkdtemp(prefix="evening-", dir=place.own_folder("history")))
+    try:
+        await hq.sign_in(HQ_LOGIN, password)
+        with Screen(console) as screen:
+            for number, (name, late) in enumerate(EVENINGS):
+                count = customers if number == 0 else max(30, customers // 4)
+                tally = await play(
+                    hq,
+                    settings.public_url,
+                    _phones(count, number * customers),
+                    history,
+                    screen,
+                    name=name,
+                    late=late,
+                    seed=seed + number,
+                )
+                total.add(tally)
+            screen.tell("waiting until every payment, close and refund is settled, then the audit")
+            return await summarise(settings, history, total, seed, hq)
+    finally:
+        await hq.close()
+
+
+def _doors(console: Console, settings: Settings, password: str) -> None:
+    console.print(
+        f"\nThe doors are open (Ctrl-C closes them):\n"
+        f"  API        {settings.public_url}/v1/offers\n"
+        f"  OpenAPI    {settings.public_url}/schema/openapi.json\n"
+        f"  health     {settings.public_url}/readyz\n"
+        f"  metrics    {settings.public_url}/metrics\n"
+        f"  provider   {settings.provider_url}/counts\n"
+        f"  HQ signs in as [bold]{HQ_LOGIN}[/] with password [bold]{password}[/]; customers by "
+        f"phone,\n  19900000001 and on (development mode shows the code in the answer).",
+        highlight=False,
+    )

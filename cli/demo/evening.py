@@ -1,0 +1,151 @@
+"""The evening's story: HQ publishes, crowds race from their own processes, HQ adds stock."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from cli.demo.headquarters import RESTOCK_UNITS, WINDOW_MS, Headquarters, soon
+from cli.demo.journeys import cast
+from cli.demo.plan import CrowdPlan, Tally
+from cli.demo.screen import Screen
+from engine.ids import now_ms
+
+CROWDS = 3
+CUSTOMERS_PER_UNIT = 10
+STARTS_IN_S = 2.0
+
+
+class EveningFailed(Exception):
+    """A client process did not come to its end."""
+
+
+class Crowd:
+    """One client process and its latest tally."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.tally = Tally()
+
+    async def listen(self) -> None:
+        """Read tallies until the process ends."""
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.tally = msgspec.json.decode(line, type=Tally)
+        if await self.process.wait() != 0:
+            raise EveningFailed(f"a client process ended with {self.process.returncode}")
+
+    async def go(self) -> None:
+        """Open the gate."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go\n")
+        await self.process.stdin.drain()
+
+
+async def play(
+    hq: Headquarters,
+    base_url: str,
+    phones: Sequence[str],
+    history: Path,
+    screen: Screen,
+    *,
+    name: str,
+    late: str,
+    seed: int,
+) -> Tally:
+    """One campaign from draft to the last customer's goodbye; the sum of all tallies."""
+    screen.scene.headline = name
+    screen.scene.customers = len(phones)
+    screen.scene.stock, screen.scene.tally = {}, Tally()
+    # Customers sign in before the sale opens, so its start is published when they are about in.
+    starts_at_ms = soon(STARTS_IN_S + len(phones) / 60)
+    hero, side = await hq.publish(
+        name, starts_at_ms=starts_at_ms, late=late, scale=len(phones) / 40 / CUSTOMERS_PER_UNIT
+    )
+    screen.tell(f"HQ published {name}: the hero offer has one unit for every ten customers")
+    crowds = [
+        await _start(
+            CrowdPlan(
+                name=f"{history.name}-{late}-{number}",
+                base_url=base_url,
+                buyers=tuple(cast(phones[number::CROWDS], seed + number)),
+                hero_offer=hero,
+                side_offer=side,
+                starts_at_ms=starts_at_ms,
+                ends_at_ms=starts_at_ms + WINDOW_MS,
+                history=str(history),
+                seed=seed,
+            )
+        )
+        for number in range(CROWDS)
+    ]
+    listeners = [asyncio.create_task(crowd.listen()) for crowd in crowds]
+    story = asyncio.create_task(_story(hq, crowds, hero, starts_at_ms, screen))
+    watch = asyncio.create_task(_watch(hq, crowds, {"hero": hero, "side": side}, screen))
+    try:
+        await asyncio.gather(*listeners)
+    finally:
+        for task in (*listeners, story, watch):
+            task.cancel()
+        for crowd in crowds:
+            if crowd.process.returncode is None:
+                crowd.process.kill()
+                await crowd.process.wait()
+        await asyncio.gather(*listeners, story, watch, return_exceptions=True)
+    return _sum(crowds)
+
+
+async def _start(plan: CrowdPlan) -> Crowd:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cli.demo.crowd",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(msgspec.json.encode(plan) + b"\n")
+    await process.stdin.drain()
+    return Crowd(process)
+
+
+def _sum(crowds: Sequence[Crowd]) -> Tally:
+    total = Tally()
+    for crowd in crowds:
+        total.add(crowd.tally)
+    return total
+
+
+async def _story(
+    hq: Headquarters, crowds: Sequence[Crowd], hero: str, starts_at_ms: int, screen: Screen
+) -> None:
+    while (now := _sum(crowds)).signed_in + now.finished < screen.scene.customers:
+        await asyncio.sleep(0.1)  # one who could not sign in has finished
+    for crowd in crowds:
+        await crowd.go()
+    await asyncio.sleep(max(0, starts_at_ms - now_ms()) / 1000)
+    screen.tell("the sale is open")
+    await asyncio.sleep(WINDOW_MS / 1000 * 0.4)
+    await hq.restock(hero, RESTOCK_UNITS)
+    screen.tell(f"HQ added {RESTOCK_UNITS} units of the hero offer, live")
+    await asyncio.sleep(WINDOW_MS / 1000 * 0.6)
+    screen.tell("the sale has ended; last payments, closes and refunds are on their way")
+
+
+async def _watch(
+    hq: Headquarters, crowds: Sequence[Crowd], offers: dict[str, str], screen: Screen
+) -> None:
+    before, then = 0, time.monotonic()
+    while True:
+        await asyncio.sleep(0.5)
+        scene, now = screen.scene, time.monotonic()
+        scene.tally = _sum(crowds)
+        scene.rates.append((scene.tally.requests - before) / (now - then))
+        before, then = scene.tally.requests, now
+        scene.stock = {name: await hq.stock(offer) for name, offer in offers.items()}
+        scene.balances = await hq.balances()
+        screen.draw()
