@@ -4,8 +4,11 @@ import sys
 
 import click
 
+from cli.clean import clean
 from cli.imports import export_command, import_command
 from cli.migrate import migrate, role_of
+from cli.schemas import schemas
+from cli.tokens import tokens
 from cli.up import up
 from engine.errors import KaituanError
 from engine.settings import load
@@ -29,7 +32,7 @@ def migrate_command() -> None:
     click.echo("The database is at the newest schema.")
 
 
-for command in (up, import_command, export_command):
+for command in (up, import_command, export_command, tokens, schemas, clean):
     main.add_command(command)
 
 if __name__ == "__main__":
