@@ -5,9 +5,13 @@ connections, requests under way are finished within `drain_ms`. Nothing is logge
 """
 
 import argparse
+import asyncio
 import logging
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 import uvloop
@@ -60,12 +64,23 @@ def listening(settings: Settings, *, fd: int | None, port: int | None) -> socket
     return sock
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, but a signal that was obeyed is not raised again: the exit code is ours to say."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 async def serve(settings: Settings, sock: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     async with open_parts(settings) as parts:
         host, port = sock.getsockname()[:2]
         log.info("serving http://%s:%s", host, port)
-        await uvicorn.Server(server_config(create_app(parts), settings)).serve([sock])
+        await _Server(server_config(create_app(parts), settings)).serve([sock])
     log.info("drained")
 
 
@@ -88,8 +103,6 @@ def main() -> int:
     except KaituanError as error:
         print(f"api: {error.title} {error.detail}".strip(), file=sys.stderr)
         return 3
-    except KeyboardInterrupt:
-        pass  # uvicorn raises the signal again once it has drained
     return 0
 
 

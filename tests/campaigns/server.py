@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -248,13 +249,15 @@ async def start_api(settings: Settings) -> tuple[asyncio.subprocess.Process, int
     """The process and its port; it answers once its stores do."""
     with socket.create_server(("127.0.0.1", 0), backlog=1_024) as sock:
         os.set_inheritable(sock.fileno(), True)
+        port: int = sock.getsockname()[1]
+        reachable = msgspec.structs.replace(settings, public_url=f"http://127.0.0.1:{port}")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "campaigns.main", "--fd", str(sock.fileno())),
-            env={**inherited_environ(), **to_environ(settings)},
+            env={**inherited_environ(), **to_environ(reachable)},
             pass_fds=[sock.fileno()],
             stderr=asyncio.subprocess.PIPE,
         )
-        return process, sock.getsockname()[1]
+        return process, port
 
 
 async def _read_log(world: World) -> None:
