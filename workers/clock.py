@@ -64,7 +64,7 @@ class Clock:
         self.rings = 0
         self._queue_url = queue_url
         self._bells = list(bells)
-        self._trouble = ""
+        self.trouble = ""
 
     async def _ring(self, ctx: dict[Any, Any]) -> None:
         """Job: wake all loops."""
@@ -119,9 +119,9 @@ class Clock:
         )
 
     def _note(self, trouble: str) -> None:
-        if trouble == self._trouble:
+        if trouble == self.trouble:
             return
-        self._trouble = trouble
+        self.trouble = trouble
         if trouble:
             log.warning("clock: %s; the loops go on by their own intervals", trouble)
         else:

@@ -168,8 +168,9 @@ async def _main() -> None:
 def main() -> None:
     """Entry point; a start that cannot work ends with one sentence."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("arq", "httpx", "httpcore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Each try to reach a store is told by the loops already, once.
+    for chatty in ("arq", "httpx", "httpcore", "engine.wire", "engine.shards"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main())

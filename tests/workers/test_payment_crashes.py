@@ -1,6 +1,10 @@
 """A crash at any step of begin, watch or refund leaves a state that the loops finish."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -182,3 +186,35 @@ async def test_repeats_may_crash_anywhere(world: Paying) -> None:
     assert (await world.verdict())[1] == 0
     left = "SELECT count(*) FROM orders WHERE claim_state IN ('held', 'paying')"
     assert await world.stage.scalar(left) == 0
+
+
+async def test_cancelled_at_any_moment(world: Paying) -> None:
+    """As a drain that takes too long does it, or a client that hangs up."""
+    draw = random.Random(3)
+    await world.sandbox.switch(slow={"share_bps": 10_000, "ms": 20})
+
+    async def cancelled(work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        await asyncio.sleep(draw.random() * 0.08)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, KaituanError):
+            await task
+
+    for n in range(30):
+        claim_id = await world.bought(f"b{n}")
+        await cancelled(world.begin(claim_id, f"b{n}"))
+        if n % 3 == 0 and not await pay_or_refusal(world, claim_id, f"b{n}"):
+            await world.stage.settle()
+        elif n % 3 == 1:
+            await world.expire()
+        await world.due()
+        await cancelled(pay_watch.run_once(world.parts))
+        await world.due()
+        await cancelled(refunds.run_once(world.parts))
+        await cancelled(Repeats(world.parts).run_once())
+    await world.sandbox.switch()
+    await world.expire()
+    await world.rest(all_attempts=True)
+    await world.verdict()
+    idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+    assert await world.stage.scalar(idle + " AND datname = current_database()") == 0
