@@ -47,15 +47,16 @@ class OfferConfig(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[tuple[str, int, int], ...]
 
     def flat(self) -> dict[str, str]:
-        """The hash's fields; Lua never sees a number that JSON could round."""
-        fields = msgspec.structs.asdict(self)
-        del fields["prices"]
-        return {name: str(value) for name, value in fields.items()}
+        """The hash's fields. Prices as `price_id|fen|from_ms …`, newest first: a sorted set of
+        them cost the claim script 8 to 20 µs more than reading one more field."""
+        fields = {name: str(value) for name, value in msgspec.structs.asdict(self).items()}
+        listed = sorted(self.prices, key=lambda price: price[2], reverse=True)
+        fields["prices"] = " ".join(f"{price_id}|{fen}|{since}" for price_id, fen, since in listed)
+        return fields
 
     def json(self) -> str:
-        """What the script decodes: all strings."""
-        prices = [[price_id, str(fen), str(since)] for price_id, fen, since in self.prices]
-        return msgspec.json.encode({**self.flat(), "prices": prices}).decode()
+        """What the script decodes: all strings, so that JSON cannot round a number."""
+        return msgspec.json.encode(self.flat()).decode()
 
 
 class Inventory:
@@ -125,7 +126,6 @@ class Inventory:
                 meta=keys.meta(shard),
                 events=keys.events(shard, epoch),
                 offer=keys.offers(shard) + offer_id,
-                prices=keys.prices(shard) + offer_id,
                 offer_limits=limits + offer_id,
                 campaign_limits=limits + campaign_id,
                 holds=keys.holds(shard) + offer_id,
@@ -257,7 +257,6 @@ class Inventory:
                 **fence,
                 events=keys.events(shard, fence["epoch"]),
                 offers=keys.offers(shard),
-                prices=keys.prices(shard),
                 offer_id=offer_id,
                 command_id=command_id,
                 config=config.json(),
@@ -315,8 +314,9 @@ class Inventory:
 
     async def settled(self, shard: int, seq: int, *, epoch: int) -> Reply:
         """settled (seq): PostgreSQL holds everything up to here."""
+        events = keys.events(shard, epoch)
         return await self._ask(
-            self._scripts["settled"].command(**self._fence(shard, epoch), seq=seq)
+            self._scripts["settled"].command(**self._fence(shard, epoch), events=events, seq=seq)
         )
 
     async def hash_of(self, key: str) -> dict[str, str]:

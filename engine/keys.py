@@ -12,7 +12,8 @@ def tag(shard: int) -> str:
 
 
 def meta(shard: int) -> str:
-    """Hash: epoch, run_id, sealed, seq, settled_seq. Missing means: reopening."""
+    """Hash: epoch, run_id, sealed, seq, settled_seq, waits_since_ms (of the oldest event behind
+    settled_seq, while there is one). Missing means: reopening."""
     return f"{{s{shard}}}:meta"
 
 
@@ -27,13 +28,8 @@ def token(shard: int) -> str:
 
 
 def offers(shard: int) -> str:
-    """Prefix of the offers' hashes (config, total, available, held, sold)."""
+    """Prefix of the offers' hashes (config with its prices, total, available, held, sold)."""
     return f"{{s{shard}}}:offer:"
-
-
-def prices(shard: int) -> str:
-    """Prefix of the offers' price lists: zset `price_id|fen` by from_ms."""
-    return f"{{s{shard}}}:prices:"
 
 
 def holds(shard: int) -> str:

@@ -5,7 +5,6 @@
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offer hash
--- @key prices zset of `price_id|fen` by from_ms
 -- @key offer_limits hash buyer to units
 -- @key campaign_limits hash buyer to units
 -- @key holds hash claim_id to units
@@ -37,46 +36,48 @@ if stored then
   return { 'stored', id, pid, fen, exp }
 end
 
-if fence[5] ~= fence[4] then
-  -- Someone waits for the settler: how long has the oldest unsettled event been there?
-  local oldest = redis.call('XRANGE', events, '(' .. fence[5] .. '-0', '+', 'COUNT', 1)[1]
-  if oldest and now_ms - tonumber(oldest[2][4]) > lag_max_ms then return { 'busy' } end
+-- The settler is behind: how long has the oldest unsettled event been waiting?
+if not all_settled and now_ms - tonumber(fence[6]) > lag_max_ms then return { 'busy' } end
+
+local state, starts_ms, ends_ms, available, held, order_max, buyer_max, campaign_max, hold_ms,
+  campaign_id, version, keep_until_ms, prices = unpack(redis.call('HMGET', offer, 'state',
+  'starts_at_ms', 'ends_at_ms', 'available', 'held', 'per_order_max', 'per_buyer_max',
+  'per_campaign_max', 'hold_ms', 'campaign_id', 'version', 'keep_until_ms', 'prices'))
+if not state then return { 'unknown_offer' } end
+if state ~= 'open' or now_ms >= tonumber(ends_ms) then return { 'closed' } end
+if now_ms < tonumber(starts_ms) then return { 'not_open', starts_ms } end
+
+local pid, fen -- the list is newest first: the first interval that has begun holds
+for id, price_fen, from_ms in string.gmatch(prices, '([^| ]+)|(%d+)|(%d+)') do
+  if now_ms >= tonumber(from_ms) then
+    pid, fen = id, price_fen
+    break
+  end
 end
-
-local o = redis.call('HMGET', offer, 'state', 'starts_at_ms', 'ends_at_ms', 'available',
-  'per_order_max', 'per_buyer_max', 'per_campaign_max', 'hold_ms', 'campaign_id', 'version',
-  'keep_until_ms')
-if not o[1] then return { 'unknown_offer' } end
-if o[1] ~= 'open' or now_ms >= tonumber(o[3]) then return { 'closed' } end
-if now_ms < tonumber(o[2]) then return { 'not_open', o[2] } end
-
-local price = redis.call('ZRANGE', prices, now, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
-local pid, fen = string.match(price, '^(.+)|(%d+)$')
 if pid ~= price_id then return { 'price_changed', pid, fen } end
 
-if qty > tonumber(o[5]) then return { 'limit_reached', 'order', o[5] } end
+if qty > tonumber(order_max) then return { 'limit_reached', 'order', order_max } end
 local mine = tonumber(redis.call('HGET', offer_limits, buyer_id) or '0')
-if mine + qty > tonumber(o[6]) then return { 'limit_reached', 'offer', o[6] } end
+if mine + qty > tonumber(buyer_max) then return { 'limit_reached', 'offer', buyer_max } end
 mine = tonumber(redis.call('HGET', campaign_limits, buyer_id) or '0')
-if mine + qty > tonumber(o[7]) then return { 'limit_reached', 'campaign', o[7] } end
+if mine + qty > tonumber(campaign_max) then return { 'limit_reached', 'campaign', campaign_max } end
 
-if qty > tonumber(o[4]) then return { 'sold_out' } end
+if qty > tonumber(available) then return { 'sold_out' } end
 
-local expires = string.format('%.0f', now_ms + tonumber(o[8]))
-local next_seq = string.format('%.0f', tonumber(fence[4]) + 1)
+local expires = string.format('%.0f', now_ms + tonumber(hold_ms))
+local next_seq = string.format('%.0f', last_seq + 1)
 local claim_id = 'clm-s' .. shard .. '-e' .. epoch .. '-' .. next_seq .. '-' .. nonce
-emit('claim.held', 'claim_id', claim_id, 'offer_id', offer_id, 'campaign_id', o[9],
-  'version', o[10], 'buyer_id', buyer_id, 'qty', qty, 'price_id', pid, 'price_fen', fen,
+emit('claim.held', 'claim_id', claim_id, 'offer_id', offer_id, 'campaign_id', campaign_id,
+  'version', version, 'buyer_id', buyer_id, 'qty', qty, 'price_id', pid, 'price_fen', fen,
   'expires_at_ms', expires, 'key', key, 'body_hash', body_hash, 'touch', touch)
-redis.call('HINCRBY', offer, 'available', -qty)
-redis.call('HINCRBY', offer, 'held', qty)
+redis.call('HSET', offer, 'available', available - qty, 'held', held + qty)
 redis.call('HINCRBY', offer_limits, buyer_id, qty)
 redis.call('HINCRBY', campaign_limits, buyer_id, qty)
 redis.call('HSET', holds, claim_id, qty)
 redis.call('ZADD', deadlines, expires, claim_id)
-redis.call('HSET', claims .. claim_id, 'state', 'held', 'offer_id', offer_id, 'campaign_id', o[9],
+redis.call('HSET', claims .. claim_id, 'state', 'held', 'offer_id', offer_id, 'campaign_id', campaign_id,
   'buyer_id', buyer_id, 'units', qty, 'price_id', pid, 'price_fen', fen,
-  'expires_at_ms', expires, 'epoch', epoch, 'seq', next_seq, 'keep_until_ms', o[11])
+  'expires_at_ms', expires, 'epoch', epoch, 'seq', next_seq, 'keep_until_ms', keep_until_ms)
 redis.call('SET', idem, table.concat({ body_hash, claim_id, pid, fen, expires }, ' '),
-  'PXAT', o[11])
+  'PXAT', keep_until_ms)
 return { 'held', claim_id, pid, fen, expires }

@@ -7,6 +7,6 @@
 -- @returns opened | refused
 if redis.call('GET', token) ~= epoch then return { 'refused' } end
 redis.call('HSET', meta, 'epoch', epoch, 'run_id', run_id, 'seq', '0', 'settled_seq', '0',
-  'sealed', '')
+  'waits_since_ms', '0', 'sealed', '')
 redis.call('DEL', token)
 return { 'opened' }

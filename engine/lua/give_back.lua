@@ -22,9 +22,9 @@ if not c then return { 'unknown' } end
 if c.state ~= 'paid' then return { 'not_paid', c.state } end
 if units > tonumber(c.units) then return { 'too_many', c.units } end
 local left = tonumber(c.units) - units
-redis.call('SET', did, 'claim.returned', 'PX', did_keep_ms)
 emit('claim.returned', 'claim_id', claim_id, 'offer_id', c.offer_id, 'refund_id', refund_id,
   'units', units, 'left', left)
+redis.call('SET', did, 'claim.returned', 'PX', did_keep_ms)
 redis.call('HINCRBY', offers .. c.offer_id, 'sold', -units)
 redis.call('HINCRBY', offers .. c.offer_id, 'available', units)
 redis.call('HINCRBY', limits .. c.offer_id, c.buyer_id, -units)

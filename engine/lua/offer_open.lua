@@ -3,12 +3,11 @@
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offers prefix
--- @key prices prefix
 -- @arg epoch str
 -- @arg run_id str
 -- @arg offer_id str
 -- @arg command_id str
--- @arg config str JSON of strings: the hash's fields; `prices`: [[price_id, fen, from_ms], …]
+-- @arg config str JSON of strings: the hash's fields
 -- @arg total int
 -- @include fence
 -- @include emit
@@ -16,10 +15,6 @@
 if redis.call('EXISTS', offers .. offer_id) == 1 then return { 'done' } end
 local c = cjson.decode(config)
 emit('offer.opened', 'offer_id', offer_id, 'command_id', command_id, 'total', total)
-for _, price in ipairs(c.prices) do
-  redis.call('ZADD', prices .. offer_id, price[3], price[1] .. '|' .. price[2])
-end
-c.prices = nil
 local flat = {}
 for field, value in pairs(c) do
   flat[#flat + 1] = field

@@ -16,9 +16,9 @@
 if redis.call('EXISTS', did) == 1 then return { 'done' } end
 if redis.call('EXISTS', offers .. offer_id) == 0 then return { 'unknown' } end
 local total = tonumber(redis.call('HGET', offers .. offer_id, 'total')) + units
-redis.call('SET', did, 'offer.restocked', 'PX', did_keep_ms)
 emit('offer.restocked', 'offer_id', offer_id, 'command_id', command_id, 'units', units,
   'total', total)
+redis.call('SET', did, 'offer.restocked', 'PX', did_keep_ms)
 redis.call('HINCRBY', offers .. offer_id, 'total', units)
 redis.call('HINCRBY', offers .. offer_id, 'available', units)
 return { 'restocked', tostring(total) }

@@ -31,8 +31,8 @@ local about = { 'claim_id', claim_id, 'offer_id', c.offer_id, 'fact_id', fact_id
 local function say(kind, ...)
   local fields = { unpack(about) }
   for _, value in ipairs({ ... }) do fields[#fields + 1] = value end
+  emit(kind, unpack(fields))
   redis.call('SET', did, kind, 'PX', did_keep_ms)
-  return emit(kind, unpack(fields))
 end
 
 if verdict ~= 'ok' then

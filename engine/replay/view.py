@@ -119,7 +119,6 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
     """
     prefixes = {
         keys.offers(number): "offers",
-        keys.prices(number): "prices",
         keys.holds(number): "holds",
         keys.limits(number): "limits",
         keys.claims(number): "claims",
@@ -133,15 +132,11 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
         if prefix is None:
             raise ValueError(f"{key} is none of the shard's keys")
         found[prefixes[prefix]][key.removeprefix(prefix)] = value
-    offers = {
-        offer_id: _offer(fields, found["prices"].get(offer_id, {}))
-        for offer_id, fields in found["offers"].items()
-    }
     return View(
         epoch=int(meta["epoch"]),
         seq=int(meta["seq"]),
         settled_seq=int(meta["settled_seq"]),
-        offers=offers,
+        offers={offer_id: _offer(fields) for offer_id, fields in found["offers"].items()},
         claims={claim_id: _claim(claim_id, one) for claim_id, one in found["claims"].items()},
         holds={
             claim_id: int(units)
@@ -164,15 +159,9 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
     )
 
 
-def _offer(fields: Mapping[str, str], prices: Mapping[str, str]) -> OfferView:
-    listed = []
-    for member, since in prices.items():
-        price_id, _, fen = member.rpartition("|")
-        listed.append((price_id, int(fen), int(since)))
-    config: dict[str, Any] = {
-        name: fields[name] for name in OfferConfig.__struct_fields__ if name != "prices"
-    }
-    config["prices"] = sorted(listed, key=lambda price: (price[2], price[0]))
+def _offer(fields: Mapping[str, str]) -> OfferView:
+    config: dict[str, Any] = {name: fields[name] for name in OfferConfig.__struct_fields__}
+    config["prices"] = [price.split("|") for price in reversed(fields["prices"].split())]
     return OfferView(
         config=msgspec.convert(config, OfferConfig, strict=False),
         state=fields["state"],

@@ -41,7 +41,6 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "events": keys.events(0, 1),
         "offers": keys.offers(0),
         "offer": keys.offers(0) + "ofr_1",
-        "prices": keys.prices(0) + ("" if script == "offer_open" else "ofr_1"),
         "limits": keys.limits(0),
         "offer_limits": keys.limits(0) + "ofr_1",
         "campaign_limits": keys.limits(0) + "cmp_a",

@@ -242,10 +242,8 @@ class Scripts(RuleBasedStateMachine):
 
     async def _move(self, offer_id: str, rules: OfferConfig) -> None:
         call = self.bench.wire.call
-        times = ("starts_at_ms", str(rules.starts_at_ms), "ends_at_ms", str(rules.ends_at_ms))
-        await call("HSET", keys.offers(0) + offer_id, *times)
-        for price_id, fen, since in rules.prices:
-            await call("ZADD", keys.prices(0) + offer_id, str(since), f"{price_id}|{fen}")
+        flat = [part for pair in rules.flat().items() for part in pair]
+        await call("HSET", keys.offers(0) + offer_id, *flat)
 
     # -- claims
 

@@ -169,12 +169,7 @@ class Rebuilder:
             "rev": "0",
         }
         flat = [part for pair in fields.items() for part in pair]
-        commands: list[Command] = [["HSET", keys.offers(self._shard) + offer_id, *flat]]
-        commands += [
-            ["ZADD", keys.prices(self._shard) + offer_id, str(since), f"{price_id}|{fen}"]
-            for price_id, fen, since in config.prices
-        ]
-        return commands
+        return [["HSET", keys.offers(self._shard) + offer_id, *flat]]
 
     async def _send(self, commands: list[Command]) -> None:
         for start in range(0, len(commands), self._batch_max):
