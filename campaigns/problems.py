@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any
 
 import msgspec
-from asyncpg.exceptions import PostgresError
+from asyncpg.exceptions import InterfaceError, PostgresError
 from litestar.connection import Request
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Response
@@ -106,13 +106,15 @@ def unreachable() -> Unavailable:
 
 def is_store_trouble(error: BaseException) -> bool:
     """Whether a store did not answer (and not: refused what we sent, which would be a bug)."""
+    cause: BaseException | None = error
     if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
         cause = error.orig.__cause__ if error.orig is not None else None
-        if isinstance(cause, PostgresError):
-            # 08 connection, 53 resources, 57 shutdown or cancelled
-            return str(cause.sqlstate)[:2] in ("08", "53", "57")
-        return error.connection_invalidated or isinstance(cause, OSError | EOFError)
-    return isinstance(error, PoolTimeout | RedisError | OSError)
+    if isinstance(cause, PostgresError):
+        # 08 connection, 53 resources, 57 shutdown, cancelled or still starting
+        return str(cause.sqlstate)[:2] in ("08", "53", "57")
+    return isinstance(cause, PoolTimeout | RedisError | OSError | EOFError | InterfaceError)
 
 
 def internal(error: BaseException) -> KaituanError:
