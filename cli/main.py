@@ -4,8 +4,10 @@ import sys
 
 import click
 
+from cli.bench.command import bench
 from cli.clean import clean
 from cli.imports import export_command, import_command
+from cli.load import load as load_command
 from cli.migrate import migrate, role_of
 from cli.schemas import schemas
 from cli.tokens import tokens
@@ -32,7 +34,7 @@ def migrate_command() -> None:
     click.echo("The database is at the newest schema.")
 
 
-for command in (up, import_command, export_command, tokens, schemas, clean):
+for command in (up, load_command, bench, import_command, export_command, tokens, schemas, clean):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,212 @@
+"""`kaituan load`: a flash sale at peak against a fresh Kaituan, with Locust, and a verdict.
+
+Locust runs as a process of its own (it patches the standard library). Exit 0 only when no
+answer was unexpected and the audit, run when everything is at rest, finds every law kept.
+"""
+
+import asyncio
+import secrets
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from cli.audit import audit_at_rest
+from cli.cpu import CpuShares, cores
+from cli.demo.headquarters import Refused
+from cli.fresh import Fresh, fresh_kaituan
+from cli.supervisor import StopRequested
+from cli.supervisor_child import Service, tail
+from cli.tokens import sample_tokens
+from engine.audit.report import Report
+from engine.errors import KaituanError, RefusedStart
+from engine.ids import now_ms
+from engine.settings import inherited_environ
+from loadtests.lean import Lost
+from loadtests.plan import Customer, LoadPlan, LoadResult
+from loadtests.verdict import Verdict, judge, latency_lines, share_line
+
+BOOT_MS = 3_000  # Locust takes about two seconds to come up
+OVERTIME_S = 60.0
+REST_WITHIN_S = 120.0
+DEFAULT_REPORT = Path("loadtests/report.html")
+
+
+@click.command("load")
+@click.option("--users", type=click.IntRange(5, 2_000), default=400, show_default=True)
+@click.option("--seconds", type=click.IntRange(5, 900), default=60, show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_REPORT,
+    show_default=True,
+    help="The HTML report; CSV files are written beside it.",
+)
+@click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
+def load(users: int, seconds: int, report: Path, seed: int | None) -> None:
+    """Play a flash sale at peak on fresh stores, with Locust, and audit what is left."""
+    console = Console()
+    try:
+        if find_spec("locust") is None:
+            raise RefusedStart(
+                "no_locust",
+                "Locust is not installed here.",
+                "`make load` brings it; or install kaituan[dev].",
+            )
+        chosen = secrets.randbelow(10_000) if seed is None else seed
+        verdict = asyncio.run(_load(console, users, seconds, report.absolute(), chosen))
+    except (Refused, Lost) as error:
+        console.print(f"[red]The load could not be played to its end:[/] {error}")
+        sys.exit(1)
+    except KaituanError as error:
+        console.print(f"{error.title} {error.detail}".strip(), markup=False)
+        sys.exit(3)
+    if verdict is None or not verdict.ok:
+        sys.exit(1)
+
+
+async def _load(
+    console: Console, users: int, seconds: int, report: Path, seed: int
+) -> Verdict | None:
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    verdict: Verdict | None = None
+    say("Starting a fresh Kaituan in a temporary place …")
+    async with fresh_kaituan(say) as fresh:
+        plan = await _plan(fresh, users, seconds, seed)
+        say(f"{users} customers, {seconds} s, one unit of the hero offer for four of them …")
+        shares = await _run_locust(fresh, plan, report)
+        result = _read_result(plan)
+        say("Waiting until every payment, close and refund is settled, then the audit …")
+        laws = await audit_at_rest(
+            fresh.settings, history=Path(plan.history), within_s=REST_WITHIN_S
+        )
+        verdict = judge(result, laws)
+        _show(console, result, shares, laws, verdict, report, seed)
+    return verdict
+
+
+async def _plan(fresh: Fresh, users: int, seconds: int, seed: int) -> LoadPlan:
+    """Publish the sale over HTTP and write down what Locust is told."""
+    work = fresh.supervisor.place.own_folder("load")
+    tokens = await sample_tokens(fresh.settings, users)
+    draft_plan = LoadPlan(
+        base_url=fresh.settings.public_url,
+        hero_offer="",
+        side_offer="",
+        begins_at_ms=now_ms() + BOOT_MS,
+        seconds=seconds,
+        users_max=users,
+        customers=tuple(Customer(one.buyer, one.token) for one in tokens),
+        history=str(work / "history"),
+        result=str(work / "result.json"),
+        seed=seed,
+    )
+    term_ms = min(10_000, max(1_500, seconds * 100))
+    limits = {"per_order_max": 2, "per_buyer_max": 2}
+    offers = await fresh.publish(
+        {
+            "name": "压测夜场",
+            "starts_at_ms": draft_plan.sale_starts_at_ms,
+            "ends_at_ms": draft_plan.sale_ends_at_ms,
+            "per_campaign_max": 3,
+            "hold_ms": term_ms,
+            "pay_ms": term_ms,
+            "offers": [
+                {
+                    "sku_id": sku_id,
+                    "total": max(2, users // per_unit),
+                    "prices": [{"price_fen": fen}],
+                    **limits,
+                }
+                for sku_id, per_unit, fen in (("SP1001", 4, 3_990), ("SP1002", 3, 2_880))
+            ],
+        }
+    )
+    hero, side = (offer["offer_id"] for offer in offers)
+    return msgspec.structs.replace(draft_plan, hero_offer=hero, side_offer=side)
+
+
+async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, float]:
+    """Run it to its end; the product's CPU by process, in cores."""
+    place = fresh.supervisor.place
+    plan_file = place.own_folder("load") / "plan.json"
+    plan_file.write_bytes(msgspec.json.encode(plan))
+    report.parent.mkdir(parents=True, exist_ok=True)
+    scenario = Path(__file__).parents[1] / "loadtests" / "flash_sale.py"
+    service = Service(
+        name="locust",
+        argv=[
+            *(sys.executable, "-m", "locust", "-f", str(scenario), "--headless"),
+            *("--plan", str(plan_file), "--stop-timeout", "10", "--only-summary"),
+            *("--html", str(report), "--csv", str(report.with_suffix(""))),
+        ],
+        env=inherited_environ(),
+    )
+    shares = CpuShares({name: child.pid for name, child in fresh.supervisor.children.items()})
+    began = asyncio.get_running_loop().time()
+    child = place.spawn(service)
+    try:
+        while child.exit_code() is None:
+            if fresh.supervisor.stopping:
+                raise StopRequested
+            spent = asyncio.get_running_loop().time() - began
+            if spent > BOOT_MS / 1000 + plan.seconds + OVERTIME_S:
+                raise RefusedStart("locust_hangs", "Locust does not end.", tail(child.log))
+            await asyncio.sleep(0.1)
+        spent = asyncio.get_running_loop().time() - began
+    finally:
+        child.kill()
+        place.run.forget(service.name)
+    # Locust's 1 means failures in its statistics; those are the verdict's to judge.
+    if child.exit_code() not in (0, 1):
+        raise RefusedStart("locust_failed", "Locust did not come to its end.", tail(child.log))
+    return shares.since(spent)
+
+
+def _read_result(plan: LoadPlan) -> LoadResult:
+    return msgspec.json.decode(Path(plan.result).read_bytes(), type=LoadResult)
+
+
+def _show(
+    console: Console,
+    result: LoadResult,
+    shares: dict[str, float],
+    laws: Report,
+    verdict: Verdict,
+    report: Path,
+    seed: int,
+) -> None:
+    answers = Table(title="Answers to claims", title_justify="left")
+    answers.add_column("answer", style="bold")
+    answers.add_column("times", justify="right")
+    for word, count in sorted(result.claim_answers.items(), key=lambda one: -one[1]):
+        answers.add_row(word, f"{count:,}")
+    latency = Table(title="Milliseconds from the intended start", title_justify="left")
+    for column in ("what", "times", "p50", "p95", "p99", "max"):
+        latency.add_column(column, justify="left" if column == "what" else "right")
+    for row in latency_lines(result):
+        latency.add_row(*row)
+    console.print(answers)
+    console.print(latency)
+    rate = result.requests / result.seconds
+    console.print(f"{result.requests:,} requests, {rate:,.0f}/s on average.", highlight=False)
+    console.print(
+        share_line(shares, result.generator_cpu_s / result.seconds, cores()), highlight=False
+    )
+    for line in laws.lines():
+        console.print(line, highlight=False, markup=False)
+    for complaint in verdict.complaints:
+        console.print(f"[red]{complaint}[/]", highlight=False)
+    console.print(f"Report: {report}", highlight=False)
+    console.print(
+        f"[bold green]Passed:[/] every answer was expected and every law holds. Seed {seed}."
+        if verdict.ok
+        else f"[bold red]Failed.[/] Seed {seed} plays the same habits again.",
+        highlight=False,
+    )
