@@ -186,6 +186,4 @@ async def _forgotten(
     while page := cursor.fetchmany(1_000):
         ids = [row[0] for row in page]
         for row_id in sorted(set(ids) - set(await session.scalars(query, {"ids": ids}))):
-            finding.expect(
-                False, f"{table} {row_id}: its event was settled, its row does not say so"
-            )
+            finding.expect(False, f"{table} {row_id} does not know that its event was settled")
