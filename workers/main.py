@@ -37,6 +37,7 @@ PROVIDER_NAME: Final = "sandbox"
 DRAIN_S: Final = 10
 HEARTBEAT_S: Final = 30
 WATCH_EVERY_MS: Final = 250
+CALLS_IN_A_LEASE: Final = 4  # query, query again, close; and room for our own transactions
 _AWAY: Final = ("store_unreachable", "database_unreachable")
 
 
@@ -78,6 +79,12 @@ def loops_of(parts: Parts) -> list[Loop]:
 @asynccontextmanager
 async def wired(settings: Settings) -> AsyncIterator[Parts]:
     """Everything the loops need, started; Unavailable or RefusedStart when it cannot be."""
+    if settings.lease_ms < CALLS_IN_A_LEASE * settings.provider_timeout_ms:
+        raise RefusedStart(
+            "bad_setting",
+            f"lease_ms is {settings.lease_ms}; it must last for {CALLS_IN_A_LEASE} calls to the "
+            f"provider of up to {settings.provider_timeout_ms} ms (provider_timeout_ms) each.",
+        )
     scripts = load_all()
     db = Database(settings.database_url, pool_max=settings.pool_max)
     wire = Wire(settings.redis_url, scripts.values())

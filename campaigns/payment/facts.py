@@ -43,7 +43,7 @@ async def record_payment(
     """Commit the fact (id = the provider's transaction) and its posting; the fact's id.
 
     Idempotent. `told` must come from the provider: verify callbacks first. `source` is
-    `callback`, `query` or `close`. An attempt nobody knows gets its refund in the same stroke.
+    `callback`, `query`, `close` or `bill`. An attempt nobody knows gets its refund at once.
     """
     async with db.begin() as session:
         attempt = await session.get(PaymentAttempt, told.attempt_id)

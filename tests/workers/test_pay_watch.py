@@ -6,6 +6,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from campaigns.payment.provider import ProviderRefused
+from campaigns.payment.service import record_bill
 from engine.db import Database
 from engine.errors import Conflict
 from tests.sandbox import SandboxServer, pay, running_sandbox
@@ -203,3 +205,26 @@ async def test_a_second_payment_for_one_claim_is_refunded(world: Paying, door: D
     assert await world.stage.scalar("SELECT cause FROM refunds") == "second_payment"
     assert await world.order(claim_id, "state") == "paid"
     assert await world.verdict() == (2, 1)
+
+
+async def test_what_nobody_told_is_found_on_the_bill(world: Paying, door: Door) -> None:
+    """Closed there, paid all the same, and the callback lost."""
+    claim_id = await world.bought()
+    page = await world.begin(claim_id)
+    await world.expire()
+    await world.rest(all_attempts=True)
+    await world.pay(page, "paid_after_close", "lost")
+    await world.rest()
+    assert await world.fact(claim_id) is None
+    parts, period = world.parts, world.period
+    with pytest.raises(ProviderRefused, match="PERIOD_OPEN"):
+        await record_bill(parts.db, parts.provider, period, provider_name="sandbox")
+    world.period = await world.client.close_period(period)
+    world.earlier = (await world.client.bill(period)).rows
+    found = await record_bill(parts.db, parts.provider, period, provider_name="sandbox")
+    assert len(found) == 1
+    assert not await record_bill(parts.db, parts.provider, period, provider_name="sandbox")
+    await world.rest()
+    assert await world.fact(claim_id) == "ok/late"
+    assert door.taken == 0
+    assert await world.verdict() == (1, 1)

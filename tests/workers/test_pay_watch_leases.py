@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -18,7 +18,6 @@ from tests.sandbox import SandboxServer, running_sandbox
 from tests.workers.paying import Paying, open_paying
 from tests.workers.provider_spy import Spy, idle_in_transaction
 from workers import pay_watch
-from workers.loop import Parts
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,6 @@ async def world(
 ) -> AsyncIterator[Paying]:
     async with open_paying(db, valkey_url, sandbox) as (world, _):
         yield world
-
-
-def with_(parts: Parts, **changes: Any) -> Parts:
-    return Parts(**{**parts.__dict__, **changes})
 
 
 async def unsent(world: Paying, buyer: str = "b1") -> str:
@@ -70,7 +65,7 @@ async def test_two_watches_at_once_ask_for_each_attempt_once(
     other = Database(db_urls.app)
     try:
         crowd = [
-            with_(world.parts, provider=spy, settings=few, db=db)
+            replace(world.parts, provider=spy, settings=few, db=db)
             for db in (world.parts.db, other) * 4
         ]
         counts = await asyncio.gather(*(pay_watch.run_once(parts) for parts in crowd))
@@ -99,7 +94,7 @@ async def test_a_lease_that_ended_under_way_changes_nothing(
         if name == at:
             await world.run(sql)
 
-    await pay_watch.run_once(with_(world.parts, provider=Spy(world.client, after=steal)))
+    await pay_watch.run_once(replace(world.parts, provider=Spy(world.client, after=steal)))
     assert await world.attempt(claim_id) == "open"
     assert (await world.stage.inventory.claim_state(0, claim_id))["state"] == "paying"
     await world.rest(all_attempts=True)
@@ -166,7 +161,7 @@ async def test_paid_in_the_moment_of_its_close(world: Paying) -> None:
         if name == "query":
             await world.pay(page, "lost")
 
-    await pay_watch.run_once(with_(world.parts, provider=Spy(world.client, after=pays)))
+    await pay_watch.run_once(replace(world.parts, provider=Spy(world.client, after=pays)))
     assert await world.stage.scalar("SELECT source FROM payment_facts") == "close"
     await world.rest()
     assert await world.order(claim_id, "state") == "paid"
@@ -201,7 +196,7 @@ async def test_a_prepay_that_slips_in_between_two_queries_is_closed(world: Payin
             await world.client.prepay(attempt_id, 990, "?", now_ms() + 60_000, url)
 
     spy = Spy(world.client, after=slips_in)
-    await pay_watch.run_once(with_(world.parts, provider=spy))
+    await pay_watch.run_once(replace(world.parts, provider=spy))
     assert spy.calls == {f"query {attempt_id}": 2, f"close {attempt_id}": 1}
     assert await world.attempt(claim_id) == "closed"
     assert (await world.client.query(attempt_id)).state == "closed"
@@ -217,7 +212,7 @@ async def test_a_silent_second_query_leaves_the_unit_where_it_is(world: Paying) 
         await world.sandbox.switch(failing={"count": 1, "operations": ["query"]})
 
     spy = Spy(world.client, after=fails_next)
-    await pay_watch.run_once(with_(world.parts, provider=spy))
+    await pay_watch.run_once(replace(world.parts, provider=spy))
     assert await world.attempt(claim_id, "state || '/' || reason") == "open/voiding"
     assert (await world.stage.inventory.claim_state(0, claim_id))["state"] == "paying"
     await world.rest(all_attempts=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -16,7 +16,6 @@ from tests.sandbox import SandboxServer, running_sandbox
 from tests.workers.paying import Paying, open_paying
 from tests.workers.provider_spy import Spy, idle_in_transaction
 from workers import refunds
-from workers.loop import Parts
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +30,6 @@ async def world(
 ) -> AsyncIterator[Paying]:
     async with open_paying(db, valkey_url, sandbox) as (world, _):
         yield world
-
-
-def with_(parts: Parts, **changes: Any) -> Parts:
-    return Parts(**{**parts.__dict__, **changes})
 
 
 async def states(world: Paying) -> object:
@@ -140,7 +135,7 @@ async def test_two_workers_at_once_send_each_refund_once(world: Paying, db_urls:
     try:
         few = msgspec.structs.replace(world.parts.settings, outside_batch_max=2)
         crowd = [
-            with_(world.parts, provider=spy, settings=few, db=db)
+            replace(world.parts, provider=spy, settings=few, db=db)
             for db in (world.parts.db, other) * 4
         ]
         counts = await asyncio.gather(*(refunds.run_once(parts) for parts in crowd))
@@ -163,7 +158,7 @@ async def test_a_lease_that_ended_under_way_books_nothing(world: Paying, theft: 
         await world.run(sql)
 
     spy = Spy(world.client, after=steal)
-    await refunds.run_once(with_(world.parts, provider=spy))
+    await refunds.run_once(replace(world.parts, provider=spy))
     assert await states(world) == "due"
     posted = "SELECT count(*) FROM ledger_transactions WHERE kind = 'refund'"
     assert await world.stage.scalar(posted) == 0
@@ -192,7 +187,7 @@ async def test_the_same_number_is_sent_on_every_retry(world: Paying) -> None:
     await world.sandbox.switch(failing={"count": 5, "when": "after", "operations": ["refund"]})
     for _ in range(6):
         await world.due()
-        await refunds.run_once(with_(world.parts, provider=spy))
+        await refunds.run_once(replace(world.parts, provider=spy))
     assert set(spy.calls) == {f"refund {refund.id}"}
     assert spy.calls[f"refund {refund.id}"] == 6
     await world.rest()

@@ -1,6 +1,7 @@
 """What was committed is carried on until a settled event says it is applied, and not beyond."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -55,7 +56,7 @@ async def recorded(world: Paying, buyer: str = "b1") -> tuple[str, str]:
 
 def of(parts: Parts, **settings: Any) -> Repeats:
     changed = msgspec.structs.replace(parts.settings, **settings)
-    return Repeats(Parts(**{**parts.__dict__, "settings": changed}))
+    return Repeats(replace(parts, settings=changed))
 
 
 async def test_callbacks_are_taken_while_the_shard_is_reopening(
