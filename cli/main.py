@@ -4,8 +4,10 @@ import sys
 
 import click
 
+from cli.audit import audit_command
 from cli.bench.command import bench
 from cli.clean import clean
+from cli.demo.command import demo
 from cli.imports import export_command, import_command
 from cli.load import load as load_command
 from cli.migrate import migrate, role_of
@@ -34,7 +36,19 @@ def migrate_command() -> None:
     click.echo("The database is at the newest schema.")
 
 
-for command in (up, load_command, bench, import_command, export_command, tokens, schemas, clean):
+COMMANDS = (
+    up,
+    demo,
+    audit_command,
+    import_command,
+    export_command,
+    tokens,
+    load_command,
+    bench,
+    schemas,
+    clean,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

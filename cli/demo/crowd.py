@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import uvloop
-from engine.audit.history import HistoryWriter
 
 from cli.demo.journeys import Journey
 from cli.demo.plan import CrowdPlan, Tally
+from engine.audit.history import HistoryWriter
 
 SIGN_INS_AT_ONCE = 8
 

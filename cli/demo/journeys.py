@@ -9,10 +9,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from engine.audit.history import HistoryWriter
-
 from cli.demo.phone import Phone
 from cli.demo.plan import Buyer, CrowdPlan, Tally
+from engine.audit.history import HistoryWriter
 from engine.ids import now_ms
 
 HABITS = {"prompt": 62, "lapser": 18, "closer": 16, "underpayer": 4}

@@ -37,7 +37,10 @@ async def summarise(
     report: Report = await audit_at_rest(settings, history=history, within_s=REST_WITHIN_S)
     customers = msgspec.to_builtins(tally)
     return Summary(
-        ok=report.ok and not tally.errors and all(law.checked for law in report.laws),
+        ok=report.ok
+        and bool(report.laws)
+        and all(law.checked for law in report.laws)
+        and not tally.errors,
         seed=seed,
         customers=customers,
         balances_fen=await hq.balances(),
