@@ -67,40 +67,17 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(db.close)
         await _patiently(settings, lambda: check_hot_store(redis, unsafe=settings.unsafe_store))
         await _patiently(settings, lambda: check_database(db, unsafe=settings.unsafe_store))
-        scripts = load_all()
-        wire = Wire(
-            settings.redis_url, scripts.values(), in_flight_max=settings.claims_in_flight_max
-        )
-        await wire.start()
-        stack.push_async_callback(wire.close)
-        epochs = Epochs(db)
-        catalog = Catalog(
-            db,
-            every_ms=settings.catalog_refresh_ms,
-            offers_max=settings.catalog_offers_max,
-            misses_max=settings.catalog_misses_max,
-        )
-        try:
-            await epochs.start()
-            stack.push_async_callback(epochs.close)
-            await catalog.start()
-            stack.push_async_callback(catalog.close)
-        except ProgrammingError as error:
-            raise RefusedStart(
-                "not_migrated", "The database has no (or an old) schema; run `kaituan migrate`."
-            ) from error
-        inventory = Inventory(wire, epochs, scripts, settle_lag_max_ms=settings.settle_lag_max_ms)
+        inventory, catalog = await _open_engine(stack, settings, db)
         passwords = Passwords(
             threads_max=settings.password_threads_max, waiting_max=settings.password_waiting_max
         )
         stack.callback(passwords.close)
         provider = SandboxClient(
-            settings.provider_url,
-            settings.sandbox_secret,
-            timeout_ms=settings.provider_timeout_ms,
+            settings.provider_url, settings.sandbox_secret, timeout_ms=settings.provider_timeout_ms
         )
         stack.push_async_callback(provider.aclose)
         metrics = Metrics()
+        body_bytes_max = settings.body_bytes_max
         yield Parts(
             settings=settings,
             db=db,
@@ -114,10 +91,38 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             provider=provider,
             provider_name=PROVIDER_NAME,
             metrics=metrics,
-            hot=HotClaims(
-                inventory, catalog, tokens, metrics, body_bytes_max=settings.body_bytes_max
-            ),
+            hot=HotClaims(inventory, catalog, tokens, metrics, body_bytes_max=body_bytes_max),
         )
+
+
+async def _open_engine(
+    stack: AsyncExitStack, settings: Settings, db: Database
+) -> tuple[Inventory, Catalog]:
+    """The wire to the hot store, and what is read anew from PostgreSQL beside it."""
+    scripts = load_all()
+    wire = Wire(settings.redis_url, scripts.values(), in_flight_max=settings.claims_in_flight_max)
+    await wire.start()
+    stack.push_async_callback(wire.close)
+    epochs = Epochs(db)
+    catalog = Catalog(
+        db,
+        every_ms=settings.catalog_refresh_ms,
+        offers_max=settings.catalog_offers_max,
+        misses_max=settings.catalog_misses_max,
+    )
+    try:
+        await epochs.start()
+        stack.push_async_callback(epochs.close)
+        await catalog.start()
+        stack.push_async_callback(catalog.close)
+    except ProgrammingError as error:
+        raise RefusedStart(
+            "not_migrated", "The database has no (or an old) schema; run `kaituan migrate`."
+        ) from error
+    return (
+        Inventory(wire, epochs, scripts, settle_lag_max_ms=settings.settle_lag_max_ms),
+        catalog,
+    )
 
 
 def _require(settings: Settings) -> None:

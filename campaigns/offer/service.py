@@ -3,10 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.catalog import missing_offer
@@ -139,29 +141,30 @@ async def _order(
             "actor": who.subject,
             "created_at_ms": now_ms(),
         }
-        added = await session.scalar(
-            insert(OfferCommand).values(values).on_conflict_do_nothing().returning(OfferCommand.id)
-        )
-        if added is not None:
-            record_change(
-                session,
-                who.subject,
-                f"offer.{kind}",
-                offer_id,
-                command_id=command_id,
-                units=units,
-                reason=reason,
-            )
-        else:
-            stored = await session.get_one(OfferCommand, command_id)
-            if (stored.kind, stored.units, stored.reason) != (kind, units, reason):
-                raise Unprocessable(
-                    "key_reused",
-                    "This Idempotency-Key belongs to another request.",
-                    "Nothing was changed by this one; use a new key.",
-                    command_id=command_id,
-                )
+        await _write_once(session, values)
     in_effect = await apply_soon(db, inventory, [command_id])
     return CommandOut(
         command_id=command_id, offer_id=offer_id, kind=kind, units=units, in_effect=in_effect
     )
+
+
+async def _write_once(session: AsyncSession, values: dict[str, Any]) -> None:
+    """The command and its audit row; nothing for a repeat, `key_reused` for another content."""
+    added = await session.scalar(
+        insert(OfferCommand).values(values).on_conflict_do_nothing().returning(OfferCommand.id)
+    )
+    content = {name: values[name] for name in ("kind", "units", "reason")}
+    if added is not None:
+        action, offer_id = f"offer.{values['kind']}", values["offer_id"]
+        record_change(
+            session, values["actor"], action, offer_id, command_id=values["id"], **content
+        )
+        return
+    stored = await session.get_one(OfferCommand, values["id"])
+    if content != {name: getattr(stored, name) for name in content}:
+        raise Unprocessable(
+            "key_reused",
+            "This Idempotency-Key belongs to another request.",
+            "Nothing was changed by this one; use a new key.",
+            command_id=values["id"],
+        )

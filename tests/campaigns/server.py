@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from engine.settings import Settings, inherited_environ, to_environ
 from engine.shards import Epochs
 from engine.tokens import Role, TokenKeys
 from engine.wire import Wire
+from loadtests.lean import Answer, LeanClient
 from tests.waiting import eventually
 
 SHARDS = 4
@@ -148,6 +149,33 @@ class World:
             json={"qty": 1, "price_id": offer["price_ids"][0], **body},
             headers=self.auth(buyer_id, key=key or f"key-{buyer_id}"),
         )
+
+    async def race(
+        self, offer: Mapping[str, Any], buyers: Sequence[str], *, key: str = "key-of-race"
+    ) -> list[Answer]:
+        """One claim per entry of `buyers`, over 64 connections at once, by the lean client."""
+        url = str(self.http.base_url)
+        body = msgspec.json.encode({"qty": 1, "price_id": offer["price_ids"][0]})
+        path = f"/v1/offers/{offer['offer_id']}/claims"
+        waiting = iter(buyers)
+        answers: list[Answer] = []
+
+        async def one_line() -> None:
+            client = LeanClient(url)
+            for buyer_id in waiting:
+                answers.append(
+                    await client.request(
+                        "POST",
+                        path,
+                        body=body,
+                        token=self.token(buyer_id),
+                        headers={"Idempotency-Key": key},
+                    )
+                )
+            await client.close()
+
+        await asyncio.gather(*(one_line() for _ in range(64)))
+        return answers
 
     async def dump(self) -> dict[str, Any]:
         """All rows and all keys there are."""
