@@ -1,8 +1,8 @@
 """The spine: campaigns to orders, payments, refunds, ledger, stream positions; two roles."""
 
-from alembic import context, op
+from pathlib import Path
 
-from campaigns.models import metadata
+from alembic import context, op
 
 revision = "0001"
 down_revision = None
@@ -21,7 +21,10 @@ APPEND_ONLY = (
 
 
 def upgrade() -> None:
-    metadata.create_all(op.get_bind())
+    tables = Path(__file__).parent.parent / "sql" / "0001_spine.sql"
+    for statement in tables.read_text().split(";\n"):
+        if statement.strip():
+            op.execute(statement)
     app = context.config.attributes["app_role"]
     op.execute(
         """
