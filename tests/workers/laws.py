@@ -84,10 +84,13 @@ def timeless(view: View) -> View:
     return msgspec.structs.replace(view, epoch=0, seq=0, settled_seq=0, did=frozenset())
 
 
-async def check(stage: Stage, unsaid: dict[str, tuple[str, int]] | None = None) -> None:
+async def check(
+    stage: Stage, unsaid: dict[str, tuple[str, int]] | None = None, *, thorough: bool = True
+) -> None:
     """All laws of this file on all shards; everything must be settled.
 
     `unsaid`: claim_id → (attempt_id, pay_expires_at_ms) of held orders that came back as paying.
+    Not `thorough`: only that the hot state is what the rows say.
     """
     for shard in range(stage.settings.shards):
         hot = await hot_view(stage, shard)
@@ -98,10 +101,12 @@ async def check(stage: Stage, unsaid: dict[str, tuple[str, int]] | None = None) 
         }
         wanted = await rows_view(stage, shard, mine)
         assert timeless(wanted).differences(timeless(hot)) == []
-        await check_lifetimes(stage, shard, hot)
-        await check_archive(stage, shard, hot)
-    await check_counters(stage)
-    await check_postings(stage)
+        if thorough:
+            await check_lifetimes(stage, shard, hot)
+            await check_archive(stage, shard, hot)
+    if thorough:
+        await check_counters(stage)
+        await check_postings(stage)
 
 
 async def check_lifetimes(stage: Stage, shard: int, hot: View) -> None:

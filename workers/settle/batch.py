@@ -31,6 +31,10 @@ _ARCHIVE = text(
     "INSERT INTO event_batches (shard, epoch, first_seq, last_seq, payload, orphaned)"
     " VALUES (:shard, :epoch, :first, :last, :payload, :orphaned)"
 )
+_ARCHIVE_ORPHANS = text(f"{_ARCHIVE.text} ON CONFLICT DO NOTHING")  # two may go past one gap
+_LAST_ORPHANED = text(
+    "SELECT max(last_seq) FROM event_batches WHERE shard = :shard AND epoch = :epoch AND orphaned"
+)
 
 
 def pack(entries: Sequence[Entry]) -> bytes:
@@ -53,7 +57,7 @@ async def archive(
 ) -> None:
     """Keep the entries verbatim."""
     await session.execute(
-        _ARCHIVE,
+        _ARCHIVE_ORPHANS if orphaned else _ARCHIVE,
         {
             "shard": shard,
             "epoch": epoch,
@@ -63,6 +67,12 @@ async def archive(
             "orphaned": orphaned,
         },
     )
+
+
+async def last_orphaned(session: AsyncSession, shard: int, epoch: int) -> int:
+    """Up to which seq the epoch's orphaned events are archived; 0 when there are none."""
+    last: int | None = await session.scalar(_LAST_ORPHANED, {"shard": shard, "epoch": epoch})
+    return last or 0
 
 
 async def settle_batch(db: Database, position: Position, entries: Sequence[Entry]) -> int:

@@ -52,7 +52,7 @@ class Settler:
             rebuild_batch_max=settings.rebuild_batch_max,
         )
         self._positions: dict[int, Position] = {}
-        self._trimmed: dict[int, int] = {}
+        self._trimmed: dict[tuple[int, int], int] = {}  # by shard and epoch
         self._said = ""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -217,7 +217,8 @@ class Settler:
             self._positions[position.shard] = now
 
     async def _trim(self, position: Position) -> None:
-        shard, margin = position.shard, self._settings.trim_margin_max
-        if position.seq - self._trimmed.get(shard, 0) > margin + self._trim_every:
-            await trim(self._wire, shard, position.epoch, position.seq - margin)
-            self._trimmed[shard] = position.seq - margin
+        stream = (position.shard, position.epoch)
+        before = position.seq - self._settings.trim_margin_max
+        if before - self._trimmed.get(stream, 0) > self._trim_every:
+            await trim(self._wire, *stream, before)
+            self._trimmed[stream] = before

@@ -45,14 +45,20 @@ _CLOSE = text(
     " WHERE shard = :shard AND epoch = :epoch"
 )
 _NEW = text("INSERT INTO shard_epochs (shard, epoch, reason) VALUES (:shard, :epoch, :reason)")
-_LAST = text("SELECT last_seq FROM shard_epochs WHERE shard = :shard AND epoch = :epoch")
+# Where a closed epoch ended, unless a later one was opened after it.
+_LAST = text(
+    "SELECT last_seq FROM shard_epochs WHERE shard = :shard AND epoch = :epoch AND NOT EXISTS"
+    " (SELECT 1 FROM shard_epochs later WHERE later.shard = :shard AND later.epoch > :epoch"
+    " AND later.opened_at_ms IS NOT NULL)"
+)
+_HOLD = text("SELECT 1 FROM shard_position WHERE shard = :shard AND epoch = :epoch FOR SHARE")
 _SNAPSHOT = text(
     "UPDATE shard_epochs SET snapshot = :snapshot, opened_at_ms = :now"
     " WHERE shard = :shard AND epoch = :epoch"
 )
 _OPEN = text(
     "UPDATE shard_position SET state = 'open', run_id = :run_id, updated_at_ms = :now"
-    " WHERE shard = :shard AND epoch = :epoch AND state = 'reopening'"
+    " WHERE shard = :shard AND epoch = :epoch AND state IN ('reopening', 'open')"
 )
 _SEAL = text(
     "UPDATE shard_position SET state = 'sealed', updated_at_ms = :now"
@@ -113,10 +119,27 @@ async def raise_epoch(session: AsyncSession, position: Position, reason: str) ->
     return Position(position.shard, position.epoch + 1, 0, "", "reopening")
 
 
-async def last_seq(session: AsyncSession, shard: int, epoch: int) -> int | None:
-    """Where a closed epoch ended."""
-    seq: int | None = await session.scalar(_LAST, {"shard": shard, "epoch": epoch})
-    return seq
+async def is_whole(
+    session: AsyncSession, position: Position, meta_epoch: int | None, meta_seq: int
+) -> bool:
+    """Whether a hot store at (meta_epoch, meta_seq) has what was settled, and nothing else.
+
+    A higher seq than the settled one is as bad as a lower: it has effects whose events nobody
+    will ever settle (they lay behind a gap). A file of an epoch that was followed by another
+    one lacks what happened there, although its own end is right.
+    """
+    if meta_epoch is None:
+        return False
+    if meta_epoch == position.epoch:
+        return meta_seq == position.seq
+    ended = await session.scalar(_LAST, {"shard": position.shard, "epoch": meta_epoch})
+    return ended is not None and bool(meta_seq == ended)
+
+
+async def hold(session: AsyncSession, shard: int, epoch: int) -> None:
+    """Keep the shard in this epoch until the transaction ends; LostRace if it is not."""
+    if await session.scalar(_HOLD, {"shard": shard, "epoch": epoch}) is None:
+        raise LostRace
 
 
 async def keep_snapshot(session: AsyncSession, position: Position, snapshot: bytes) -> None:
@@ -133,7 +156,7 @@ async def keep_snapshot(session: AsyncSession, position: Position, snapshot: byt
 
 
 async def mark_open(session: AsyncSession, position: Position, run_id: str) -> None:
-    """The epoch is open on this life of the hot store."""
+    """The epoch is open on this life of the hot store, whoever said it first."""
     given = {"shard": position.shard, "epoch": position.epoch, "run_id": run_id, "now": now_ms()}
     opened = await session.execute(_OPEN, given)
     if opened.rowcount != 1:  # type: ignore[attr-defined]
@@ -141,9 +164,11 @@ async def mark_open(session: AsyncSession, position: Position, run_id: str) -> N
 
 
 async def mark_sealed(session: AsyncSession, position: Position, detail: dict[str, object]) -> None:
-    """A gap: nothing goes on until a person says so."""
+    """A gap: nothing goes on until a person says so. LostRace if the row has moved."""
     given = {"shard": position.shard, "epoch": position.epoch, "now": now_ms()}
-    await session.execute(_SEAL, {**given, "seq": position.seq})
+    sealed = await session.execute(_SEAL, {**given, "seq": position.seq})
+    if sealed.rowcount != 1:  # type: ignore[attr-defined]
+        raise LostRace
     await record_incident(
         session,
         cause=f"gap:{position.shard}:{position.epoch}:{position.seq}",

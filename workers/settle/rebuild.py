@@ -20,6 +20,7 @@ from engine.ids import now_ms, parse_claim_id
 from engine.inventory import OfferConfig
 from engine.scripts import load_all
 from engine.wire import Wire
+from workers.settle import positions
 
 Command = list[str]
 
@@ -64,6 +65,8 @@ class Rebuilder:
         """Clear what is left of the shard, then write everything but meta."""
         await self._clear()
         async with self._db.begin() as session:
+            # An abandoned rebuild may wake up after a newer one: it must not touch orders then.
+            await positions.hold(session, self._shard, self._epoch)
             await session.execute(_DROP_REJECTED, {"shard": self._shard})
             offers = (await session.execute(_OFFERS, {"shard": self._shard})).all()
         configs = {row[0]: msgspec.convert(row[2], OfferConfig) for row in offers}

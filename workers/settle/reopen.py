@@ -10,6 +10,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from engine import keys
 from engine.db import Database
 from engine.errors import RefusedStart, Unavailable
@@ -17,8 +19,8 @@ from engine.scripts import load_all
 from engine.stream import look
 from engine.wire import Wire
 from workers.settle import positions
-from workers.settle.batch import archive, settle_batch
-from workers.settle.positions import Position
+from workers.settle.batch import archive, last_orphaned, settle_batch
+from workers.settle.positions import LostRace, Position
 from workers.settle.rebuild import Rebuilder
 from workers.settle.snapshot import pack_snapshot, read_hot
 
@@ -35,8 +37,11 @@ async def beating(db: Database, position: Position) -> AsyncIterator[None]:
     async def beat() -> None:
         while True:
             await asyncio.sleep(BEAT_S)
-            async with db.begin() as session:
-                await positions.beat(session, position)
+            try:
+                async with db.begin() as session:
+                    await positions.beat(session, position)
+            except (SQLAlchemyError, OSError) as error:  # the reopening itself will notice
+                log.warning("shard %d: no sign of life: %s", position.shard, error)
 
     task = asyncio.create_task(beat(), name=f"reopening-{position.shard}")
     try:
@@ -78,21 +83,15 @@ class Reopener:
         elif meta_epoch == position.epoch:
             await self._settle_rest(position, meta_seq)
         async with self._db.begin() as session:
-            # Intact: the store still has everything that its own epoch had settled.
-            last = (
-                position.seq
-                if meta_epoch == position.epoch
-                else await positions.last_seq(session, shard, meta_epoch or 0)
-            )
+            whole = await positions.is_whole(session, position, meta_epoch, meta_seq)
             position = await positions.raise_epoch(session, position, why)
-        whole = meta_epoch is not None and last is not None and meta_seq >= last
+            if past_gap:
+                await positions.resolve_gaps(session, shard)
         intact = whole and not past_gap and not force
         async with beating(self._db, position):
             await self._write(position, why, intact=intact)
         async with self._db.begin() as session:
             await positions.mark_open(session, position, position.run_id)
-            if past_gap:
-                await positions.resolve_gaps(session, shard)
         position.state = "open"
         if intact and meta_epoch is not None:
             await self._wire.call("UNLINK", keys.events(shard, meta_epoch))
@@ -125,6 +124,10 @@ class Reopener:
         if reply[0] == "missing":
             return None, 0
         if reply[0] == "newer":
+            async with self._db.begin() as session:
+                now = await positions.read(session, position.shard)
+            if now is not None and now.epoch >= int(reply[1]):
+                raise LostRace  # another settler has reopened it since we read our position
             raise RefusedStart(
                 "database_older",
                 f"PostgreSQL knows epoch {position.epoch} of shard {position.shard}, the hot store "
@@ -145,8 +148,10 @@ class Reopener:
             await settle_batch(self._db, position, entries)
 
     async def _orphan(self, position: Position) -> None:
-        """Archive what lies behind the gap; it has no effect any more."""
-        after = position.seq
+        """Archive what lies behind the gap; it has no effect any more. May be repeated."""
+        async with self._db.begin() as session:
+            done = await last_orphaned(session, position.shard, position.epoch)
+        after = max(position.seq, done)
         while True:
             seen = await look(self._wire, position.shard, position.epoch, after, self._batch_max)
             if not seen.entries:

@@ -32,14 +32,15 @@ async def read_hot(wire: Wire, shard: int) -> dict[str, Any]:
             *(wire.call(read[0], name, *read[1:]) for name, read in wanted)
         )
         for (name, read), value in zip(wanted, values, strict=True):
-            found[name.decode()] = _plain(value, pairs=read[0] != "GET")
+            if value:  # nothing: it expired between the two looks
+                found[name.decode()] = _plain(value, pairs=read[0] != "GET")
         if cursor == b"0":
             return found
 
 
 def _plain(value: Any, *, pairs: bool) -> Any:
     if not pairs:
-        return value.decode() if value is not None else None
+        return value.decode()
     texts = [part.decode() for part in value]
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
