@@ -1,6 +1,7 @@
 """`kaituan demo`: start everything, play an evening, then keep the doors open (or end, --once)."""
 
 import asyncio
+import io
 import secrets
 import sys
 import tempfile
@@ -12,10 +13,6 @@ import click
 import msgspec
 from rich.console import Console
 
-from campaigns.people.imports.service import ImportFile, import_files
-from campaigns.people.passwords import Passwords
-from campaigns.people.phones import PhoneKeys
-from campaigns.sign_in.service import NewStaff, seed_staff
 from cli.demo.evening import EveningFailed, play
 from cli.demo.headquarters import Headquarters, Refused
 from cli.demo.plan import Tally
@@ -23,16 +20,14 @@ from cli.demo.screen import Screen
 from cli.demo.summary import Summary, show, summarise
 from cli.embedded.secret import secret
 from cli.place import Place, serving_place, temporary_place
-from cli.sample import FILES
 from cli.services import start_all
+from cli.shop import HQ_LOGIN
 from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
-from engine.db import Database
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
 from loadtests.lean import Lost
 
 EVENINGS = (("周五夜场", "refund"), ("周六返场", "retake"))
-HQ_LOGIN = "hq"
 
 
 @click.command("demo")
@@ -40,12 +35,16 @@ HQ_LOGIN = "hq"
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--customers", type=click.IntRange(30, 1_800), default=400, show_default=True)
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
-def demo(once: bool, json_file: Path | None, customers: int, seed: int | None) -> None:
+@click.option("--svg", "svg_file", type=click.Path(dir_okay=False, path_type=Path))
+def demo(
+    once: bool, json_file: Path | None, customers: int, seed: int | None, svg_file: Path | None
+) -> None:
     """Start everything on the embedded stores, play an evening and open the doors."""
     console = Console()
+    screen = Screen(console)
     chosen = secrets.randbelow(10_000) if seed is None else seed
     try:
-        summary = asyncio.run(_demo(console, once=once, customers=customers, seed=chosen))
+        summary = asyncio.run(_demo(screen, once=once, customers=customers, seed=chosen))
     except AlreadyRunning as running:
         console.print(running.title)
         return
@@ -59,8 +58,19 @@ def demo(once: bool, json_file: Path | None, customers: int, seed: int | None) -
         sys.exit(3)
     if json_file is not None and summary is not None:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    if svg_file is not None and summary is not None:
+        _draw(svg_file, screen, summary)
     if summary is None or not summary.ok:
         sys.exit(1)
+
+
+def _draw(svg_file: Path, screen: Screen, summary: Summary) -> None:
+    """The middle of the evening and its end as one picture."""
+    canvas = Console(record=True, width=104, file=io.StringIO(), force_terminal=True)
+    if screen.kept is not None:
+        canvas.print(screen.kept)
+    show(canvas, summary)
+    canvas.save_svg(str(svg_file), title="make demo")
 
 
 @asynccontextmanager
@@ -72,10 +82,11 @@ async def _place(settings: Settings, *, once: bool) -> AsyncIterator[Place]:
         yield serving_place(Path(settings.data_dir))
 
 
-async def _demo(console: Console, *, once: bool, customers: int, seed: int) -> Summary | None:
+async def _demo(screen: Screen, *, once: bool, customers: int, seed: int) -> Summary | None:
     """Play; with `once` the summary, else None only when interrupted before there was one."""
     settings = msgspec.structs.replace(load(), mode="development")
     summary: Summary | None = None
+    console = screen.console
 
     def say(text: str) -> None:
         console.print(text, highlight=False)
@@ -83,8 +94,12 @@ async def _demo(console: Console, *, once: bool, customers: int, seed: int) -> S
     async with _place(settings, once=once) as place, Supervisor(place, say=say) as supervisor:
         say("Starting Kaituan on this machine …")
         running = await start_all(supervisor, settings, say)
-        password = await _open_shop(place, running)
-        summary = await _evenings(console, running, password, place, customers=customers, seed=seed)
+        password = secret(place, "hq_password")[:12]  # lasts as long as the data
+        await open_shop(running, password)
+        summary = await _unless_stopped(
+            supervisor,
+            _evenings(screen, running, password, place, customers=customers, seed=seed),
+        )
         show(console, summary)
         if not once:
             _doors(console, running, password)
@@ -104,28 +119,13 @@ async def _unless_stopped(supervisor: Supervisor, work: Coroutine[None, None, Su
     return task.result()
 
 
-async def _open_shop(place: Place, settings: Settings) -> str:
-    """Import the sample chain and give HQ an account; its password, which lasts with the data."""
-    db = Database(settings.database_url, pool_max=2)
-    passwords = Passwords()
-    password = secret(place, "hq_password")[:12]
-    try:
-        files = [ImportFile(path.name, path.read_bytes()) for path in FILES]
-        await import_files(db, settings, PhoneKeys(settings.phone_secret), files, actor="demo")
-        await seed_staff(db, passwords, [NewStaff(HQ_LOGIN, "总部运营", "hq", password)])
-    finally:
-        passwords.close()
-        await db.close()
-    return password
-
-
 def _phones(count: int, skip: int) -> list[str]:
     """Numbers of the sample chain's members."""
     return [f"199{number:08d}" for number in range(1 + skip, 1 + skip + count)]
 
 
 async def _evenings(
-    console: Console,
+    screen: Screen,
     settings: Settings,
     password: str,
     place: Place,
@@ -138,7 +138,7 @@ async def _evenings(
     history = Path(tempfile.mkdtemp(prefix="evening-", dir=place.own_folder("history")))
     try:
         await hq.sign_in(HQ_LOGIN, password)
-        with Screen(console) as screen:
+        with screen:
             for number, (name, late) in enumerate(EVENINGS):
                 count = customers if number == 0 else max(30, customers // 4)
                 tally = await play(

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from cli.demo.headquarters import RESTOCK_UNITS, WINDOW_MS, Headquarters, soon
+from cli.demo.headquarters import (
+    RESTOCK_UNITS,
+    WINDOW_MS,
+    Headquarters,
+    evening_draft,
+    soon,
+)
 from cli.demo.journeys import cast
 from cli.demo.plan import CrowdPlan, Tally
 from cli.demo.screen import Screen
@@ -62,9 +68,11 @@ async def play(
     screen.scene.stock, screen.scene.tally = {}, Tally()
     # Customers sign in before the sale opens, so its start is published when they are about in.
     starts_at_ms = soon(STARTS_IN_S + len(phones) / 60)
-    hero, side = await hq.publish(
-        name, starts_at_ms=starts_at_ms, late=late, scale=len(phones) / 40 / CUSTOMERS_PER_UNIT
+    scale = len(phones) / 40 / CUSTOMERS_PER_UNIT
+    offers = await hq.publish(
+        evening_draft(name, starts_at_ms=starts_at_ms, late=late, scale=scale)
     )
+    hero, side = (offer["offer_id"] for offer in offers)
     screen.tell(f"HQ published {name}: the hero offer has one unit for every ten customers")
     crowds = [
         await _start(
@@ -132,6 +140,7 @@ async def _story(
     await asyncio.sleep(WINDOW_MS / 1000 * 0.4)
     await hq.restock(hero, RESTOCK_UNITS)
     screen.tell(f"HQ added {RESTOCK_UNITS} units of the hero offer, live")
+    screen.keep()
     await asyncio.sleep(WINDOW_MS / 1000 * 0.6)
     screen.tell("the sale has ended; last payments, closes and refunds are on their way")
 

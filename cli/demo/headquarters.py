@@ -56,43 +56,15 @@ class Headquarters:
         )
         self._token = session["access_token"]
 
-    async def publish(self, name: str, *, starts_at_ms: int, late: str, scale: float) -> list[str]:
-        """Draft, submit, approve and publish an evening; the ids of hero and side offer."""
-        draft = {
-            "name": name,
-            "starts_at_ms": starts_at_ms,
-            "ends_at_ms": starts_at_ms + WINDOW_MS,
-            "per_campaign_max": 3,
-            "hold_ms": HOLD_MS,
-            "pay_ms": PAY_MS,
-            "late": late,
-            "split_plan": SPLIT_PLAN,
-            "offers": [
-                {
-                    "sku_id": "SP1001",
-                    "total": max(1, round(HERO_UNITS * scale)),
-                    "prices": [
-                        {"price_fen": 3_990},
-                        {"price_fen": 4_290, "from_ms": starts_at_ms + WINDOW_MS // 2},
-                    ],
-                    "per_order_max": 2,
-                    "per_buyer_max": 2,
-                },
-                {
-                    "sku_id": "SP1002",
-                    "total": max(1, round(SIDE_UNITS * scale)),
-                    "prices": [{"price_fen": 2_880}],
-                    "per_order_max": 2,
-                    "per_buyer_max": 2,
-                },
-            ],
-        }
+    async def publish(self, draft: dict[str, Any]) -> list[dict[str, Any]]:
+        """Draft, submit, approve and publish a campaign; the published offers."""
         campaign = await self.ask("POST", "/v1/campaigns", draft)
         path = f"/v1/campaigns/{campaign['id']}"
         await self.ask("POST", f"{path}/submit")
         await self.ask("POST", f"{path}/review", {"decision": "approve", "note": "价格已核对"})
         published = await self.ask("POST", f"{path}/publish")
-        return [offer["offer_id"] for offer in published["offers"]]
+        offers: list[dict[str, Any]] = published["offers"]
+        return offers
 
     async def restock(self, offer_id: str, units: int) -> None:
         await self.ask(
@@ -116,6 +88,39 @@ class Headquarters:
             kind = "promoters" if one["account"].startswith("promoter:") else "stores"
             sums[kind] = sums.get(kind, 0) + one["balance_fen"]
         return sums
+
+
+def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> dict[str, Any]:
+    """An evening with a hero offer, whose price rises half-way, and a side offer."""
+    return {
+        "name": name,
+        "starts_at_ms": starts_at_ms,
+        "ends_at_ms": starts_at_ms + WINDOW_MS,
+        "per_campaign_max": 3,
+        "hold_ms": HOLD_MS,
+        "pay_ms": PAY_MS,
+        "late": late,
+        "split_plan": SPLIT_PLAN,
+        "offers": [
+            {
+                "sku_id": "SP1001",
+                "total": max(1, round(HERO_UNITS * scale)),
+                "prices": [
+                    {"price_fen": 3_990},
+                    {"price_fen": 4_290, "from_ms": starts_at_ms + WINDOW_MS // 2},
+                ],
+                "per_order_max": 2,
+                "per_buyer_max": 2,
+            },
+            {
+                "sku_id": "SP1002",
+                "total": max(1, round(SIDE_UNITS * scale)),
+                "prices": [{"price_fen": 2_880}],
+                "per_order_max": 2,
+                "per_buyer_max": 2,
+            },
+        ],
+    }
 
 
 def soon(seconds: float) -> int:

@@ -36,6 +36,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.scene = Scene()
+        self.kept: Panel | None = None  # the picture from the middle of an evening
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> "Screen":
@@ -59,6 +60,10 @@ class Screen:
             self.draw()
         else:
             self.console.print(f"  {news}", highlight=False)
+
+    def keep(self) -> None:
+        """Keep the picture as it is now, for `--svg`; the first one kept stays."""
+        self.kept = self.kept or picture(self.scene)
 
     def draw(self) -> None:
         """Show the scene as it is now."""
