@@ -21,7 +21,7 @@ from cli.demo.summary import Summary, show, summarise
 from cli.embedded.secret import secret
 from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
-from cli.shop import HQ_LOGIN
+from cli.shop import HQ_LOGIN, open_shop
 from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
