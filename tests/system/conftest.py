@@ -1,15 +1,25 @@
-"""A house per module: starting one takes a few seconds, and the tests of a module share it."""
+"""One house for all modules (starting it takes seconds), and for each a history of its own."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.system.house import House, opened_house
+from tests.system.house import House, lived_in, opened_house
+
+
+@pytest_asyncio.fixture(scope="package")
+async def whole_house() -> AsyncIterator[House]:
+    """Everything that `kaituan up` starts, and nothing of it afterwards."""
+    async with opened_house() as one:
+        yield one
 
 
 @pytest_asyncio.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """Everything that `kaituan up` starts, and nothing of it afterwards."""
-    async with opened_house(tmp_path_factory.mktemp("house")) as one:
+async def house(
+    whole_house: House, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """The running house, in order, with an empty history."""
+    await whole_house.until_ready()
+    async with lived_in(whole_house, tmp_path_factory.mktemp("history")) as one:
         yield one

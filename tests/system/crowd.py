@@ -7,7 +7,6 @@ history; what was seen is told at the end.
 """
 
 import asyncio
-import json
 import random
 import sys
 from collections import deque
@@ -17,11 +16,11 @@ from typing import Any
 import msgspec
 import uvloop
 
-from cli.demo.phone import Phone
 from cli.demo.plan import Tally
 from engine.audit.history import HistoryWriter
 from engine.ids import now_ms
 from loadtests.lean import LeanClient
+from tests.system.buyer import Buyer
 
 TRY_AGAIN_S = 0.3
 AFTER_S = 40.0
@@ -30,7 +29,8 @@ AFTER_S = 40.0
 class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Who buys what, how, and for how long.
 
-    `habits` are weights of pay, refund, lapse and cancel. `until_ms`: who got nothing tries
+    `habits` are weights of pay, refund, lapse, cancel, hold (only until it is ordered) and none
+    (nobody looks any more). `until_ms`: who got nothing tries
     again until then; 0: everybody asks once. `repeats`: share of buyers that repeat their key,
     then with another body. `twins`: share that asks a second time under another key.
     """
@@ -59,7 +59,6 @@ class Held(msgspec.Struct, frozen=True):
     price_fen: int
     expires_at_ms: int
     habit: str
-    replay: bool
 
 
 class Seen(msgspec.Struct):
@@ -70,6 +69,7 @@ class Seen(msgspec.Struct):
     ends: dict[str, int] = {}  # habit → end, such as "pay → paid"
     lost: int = 0
     retried: int = 0
+    replayed: int = 0
     errors: list[str] = []
 
     def count(self, what: str) -> None:
@@ -86,41 +86,8 @@ class Seen(msgspec.Struct):
         self.held += other.held
         self.lost += other.lost
         self.retried += other.retried
+        self.replayed += other.replayed
         self.errors += other.errors
-
-
-class Buyer(Phone):
-    """A phone that is signed in already; in the race many share a lane's connection."""
-
-    def __init__(
-        self, crowd: "Crowd", buyer: str, token: str, rng: random.Random, app: LeanClient | None
-    ) -> None:
-        super().__init__(crowd.plan.base_url, "", crowd.tally, crowd.history, rng)
-        self.buyer, self._token = buyer, token
-        if app is not None:
-            self._app = app
-
-    async def look(self, claim_id: str) -> dict[str, Any]:
-        """What the claim's page says, noted down."""
-        invoked = self.history.invoke("look", claim_id=claim_id, buyer=self.buyer)
-        answer = await self._ask("GET", f"/v1/claims/{claim_id}")
-        document: dict[str, Any] = json.loads(answer.body)
-        if answer.status == 200:
-            told = {name: document[name] for name in ("state", "ordered", "order_id")}
-            self.history.ok(invoked, **told)
-        else:
-            self.history.fail(invoked, answer.status, document["code"])
-        return document
-
-    async def cancel(self, claim_id: str) -> str:
-        invoked = self.history.invoke("cancel", claim_id=claim_id, buyer=self.buyer)
-        answer = await self._ask("POST", f"/v1/claims/{claim_id}/cancel")
-        document = json.loads(answer.body)
-        if answer.status == 200:
-            self.history.ok(invoked, state=document["state"])
-            return str(document["state"])
-        self.history.fail(invoked, answer.status, document["code"])
-        return str(document["code"])
 
 
 class Crowd:
@@ -137,7 +104,9 @@ class Crowd:
         await asyncio.gather(*(self._lane(number) for number in range(self.plan.lanes)))
         while self._beside:
             await asyncio.gather(*self._beside)
-        self.seen.lost, self.seen.retried = self.tally.lost, self.tally.retried
+        tally = self.tally
+        self.seen.lost, self.seen.retried = tally.lost, tally.retried
+        self.seen.replayed = tally.replayed
         return self.seen
 
     async def _lane(self, number: int) -> None:
@@ -152,12 +121,21 @@ class Crowd:
         finally:
             await app.close()
 
+    def _buyer(self, who: tuple[str, str], rng: random.Random, app: LeanClient | None) -> Buyer:
+        return Buyer(
+            *(self.plan.base_url, *who),
+            tally=self.tally,
+            history=self.history,
+            rng=rng,
+            app=app,
+        )
+
     async def _turn(self, number: int, who: tuple[str, str], app: LeanClient) -> bool:
         """One buyer's try; True when they may try again."""
         plan = self.plan
         rng = random.Random(f"{plan.seed}-{plan.name}-{number}")
         key = plan.one_key or f"key-{plan.seed}-{plan.name}-{number}"
-        buyer = Buyer(self, *who, rng, app)
+        buyer = self._buyer(who, rng, app)
         try:
             status, told = await buyer.claim(plan.offer_id, 1, plan.price_id, key=key)
             self.seen.count("held" if status == 201 else told["code"])
@@ -186,25 +164,20 @@ class Crowd:
         self, who: tuple[str, str], told: dict[str, Any], key: str, rng: random.Random
     ) -> None:
         habit = rng.choices(list(self.plan.habits), list(self.plan.habits.values()))[0]
+        claim_id = told["claim_id"]
         self.seen.held.append(
-            Held(
-                told["claim_id"],
-                who[0],
-                key,
-                told["price_fen"],
-                told["expires_at_ms"],
-                habit,
-                False,
-            )
+            Held(claim_id, who[0], key, told["price_fen"], told["expires_at_ms"], habit)
         )
-        task = asyncio.create_task(self._after(who, told["claim_id"], habit, rng))
+        if habit == "none":
+            return
+        task = asyncio.create_task(self._after(who, claim_id, habit, rng))
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
     async def _after(
         self, who: tuple[str, str], claim_id: str, habit: str, rng: random.Random
     ) -> None:
-        buyer = Buyer(self, *who, rng, None)
+        buyer = self._buyer(who, rng, None)
         try:
             end = await self._end(buyer, claim_id, habit)
             last = await buyer.look(claim_id)

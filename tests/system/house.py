@@ -8,29 +8,34 @@ billed.
 
 import asyncio
 import os
+import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psutil
-from redis.asyncio import Redis
 
 from cli.audit import audit_at_rest
+from cli.demo.plan import Tally
 from cli.fresh import Fresh, fresh_kaituan
 from cli.supervisor_child import tail
 from engine import keys
+from engine.audit.history import HistoryWriter
 from engine.audit.report import Report
+from engine.errors import Unavailable
 from engine.ids import now_ms
 from engine.settings import Settings
 from engine.shards import shard_of
-from engine.store import connect
 from engine.tokens import TokenKeys
+from engine.wire import Wire
 from loadtests.lean import Answer, LeanClient, Lost
+from tests.system.buyer import Buyer
 from tests.waiting import eventually
 
 HOUR_MS = 3_600_000
@@ -58,20 +63,17 @@ class House:
     """The running house and its operator's hands."""
 
     fresh: Fresh
-    folder: Path
     said: list[str]
-    hot: Redis
+    hot: Wire
     tokens: TokenKeys
-    clients: list[LeanClient] = field(default_factory=list)
+    history: Path = Path()  # where all clients write
+    writer: HistoryWriter | None = None
+    tally: Tally = field(default_factory=Tally)
+    clients: list[LeanClient | Buyer] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
         return self.fresh.settings
-
-    @property
-    def history(self) -> Path:
-        """Where all clients of this house write."""
-        return self.folder / "history"
 
     # -- clients
 
@@ -80,8 +82,21 @@ class House:
 
     def client(self) -> LeanClient:
         """A connection of a test's own; hung up at the end."""
-        self.clients.append(LeanClient(self.settings.public_url))
-        return self.clients[-1]
+        client = LeanClient(self.settings.public_url)
+        self.clients.append(client)
+        return client
+
+    def buyer(self, name: str) -> Buyer:
+        """A customer on a connection of their own, who writes the test's history."""
+        assert self.writer is not None
+        buyer = Buyer(
+            *(self.settings.public_url, name, self.token(name)),
+            tally=self.tally,
+            history=self.writer,
+            rng=random.Random(name),
+        )
+        self.clients.append(buyer)
+        return buyer
 
     async def sale(self, total: int, **changes: Any) -> Sale:
         """Publish one offer on sale now; limits and terms by `changes`, also of the offer."""
@@ -136,6 +151,21 @@ class House:
 
         await eventually(is_ready, within_s=within_s, every_s=0.1)
 
+    async def served(self) -> dict[str, float]:
+        """API process → how many claims it has answered, from its own /metrics."""
+        found: dict[str, float] = {}
+
+        async def all_told() -> bool:
+            client = LeanClient(self.settings.public_url)  # a new connection may meet the other one
+            text = (await client.request("GET", "/metrics")).body.decode()
+            await client.close()
+            counts = re.findall(r'kaituan_claims_total\{answer="[^"]*",pid="(\d+)"\} (\S+)', text)
+            found.update({pid: sum(float(n) for p, n in counts if p == pid) for pid, _ in counts})
+            return len(found) == self.settings.api_processes
+
+        await eventually(all_told)
+        return found
+
     # -- the operator's bad day
 
     def pid(self, name: str) -> int:
@@ -188,8 +218,15 @@ class House:
         return (await self.rows(sql, *given))[0][0]
 
     async def ask(self, *command: str | int) -> Any:
-        """One command to the hot store."""
-        return await self.hot.execute_command(*command)
+        """One command to the hot store, which may be away for a while."""
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return await self.hot.call(*command)
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.05)
 
     async def stock(self, sale: Sale) -> dict[str, int]:
         """total, available, held, sold in the hot store."""
@@ -212,9 +249,10 @@ class House:
         await eventually(is_settled, within_s=60)
 
     async def audited(self, *, within_s: float = 60) -> Report:
-        """All laws at rest, with the history when there is one, and the provider's bill."""
-        history = self.history if self.history.exists() else None
-        return await audit_at_rest(self.settings, history=history, within_s=within_s)
+        """All laws at rest, with the clients' history and the provider's bill."""
+        assert self.writer is not None
+        self.writer.flush()
+        return await audit_at_rest(self.settings, history=self.history, within_s=within_s)
 
     def logs(self) -> list[str]:
         """The last lines of every process's log, for a test that failed."""
@@ -234,15 +272,26 @@ class House:
 
 
 @asynccontextmanager
-async def opened_house(folder: Path, **changes: Any) -> AsyncIterator[House]:
+async def opened_house(**changes: Any) -> AsyncIterator[House]:
     """Start everything and wait until it is ready; nothing of it is left afterwards."""
     said: list[str] = []
     async with fresh_kaituan(said.append, **{**QUICK, **changes}) as fresh:
-        hot = connect(fresh.settings.redis_url)
-        house = House(fresh, folder, said, hot, TokenKeys.from_setting(fresh.settings.token_secret))
+        hot = Wire(fresh.settings.redis_url, ())
+        tokens = TokenKeys.from_setting(fresh.settings.token_secret)
+        await hot.start()
         try:
-            yield house
+            yield House(fresh, said, hot, tokens)
         finally:
-            for client in house.clients:
+            await hot.close()
+
+
+@asynccontextmanager
+async def lived_in(house: House, folder: Path) -> AsyncIterator[House]:
+    """The house with a history of its own, for as long as one module's tests play in it."""
+    with HistoryWriter(folder, "test") as writer:
+        guest = replace(house, history=folder, writer=writer, clients=[])
+        try:
+            yield guest
+        finally:
+            for client in guest.clients:
                 await client.close()
-            await hot.aclose()

@@ -5,13 +5,11 @@ lapsed come back and are bought; units added while it is sold out are sold.
 """
 
 import asyncio
-import re
 
 import pytest
 
 from cli.tokens import sample_tokens
 from engine.ids import now_ms
-from loadtests.lean import LeanClient
 from tests.system.crowds import crowds, plans
 from tests.system.house import House, Sale
 from tests.waiting import eventually
@@ -38,22 +36,6 @@ async def buyers_of(house: House) -> list[str]:
     return mixed
 
 
-async def served_by(house: House) -> dict[str, float]:
-    """API process → how many claims it has answered, from its own /metrics."""
-    found: dict[str, float] = {}
-
-    async def look() -> bool:
-        client = LeanClient(house.settings.public_url)  # a new connection may meet the other one
-        text = (await client.request("GET", "/metrics")).body.decode()
-        await client.close()
-        counts = re.findall(r'kaituan_claims_total\{answer="[^"]*",pid="(\d+)"\} (\S+)', text)
-        found.update({pid: sum(float(n) for p, n in counts if p == pid) for pid, _ in counts})
-        return len(found) == house.settings.api_processes
-
-    await eventually(look)
-    return found
-
-
 async def test_ten_thousand_race_for_a_hundred(house: House) -> None:
     sale = await house.sale(UNITS, hold_ms=12_000)
     buyers = await buyers_of(house)
@@ -70,7 +52,7 @@ async def test_ten_thousand_race_for_a_hundred(house: House) -> None:
     assert await house.scalar("SELECT count(DISTINCT buyer_id) FROM orders") == len(
         {one.buyer for one in seen.held}
     )
-    assert min((await served_by(house)).values()) > CUSTOMERS / 100
+    assert min((await house.served()).values()) > CUSTOMERS / 100
     lapsed = seen.ends.get("lapse → released", 0)
     assert lapsed > 0
     assert seen.ends.get("pay → paid", 0) > 0
