@@ -4,20 +4,16 @@ Functions are named as the scripts and check in the same order. They change noth
 `Shard.apply` does, with the events. `now_ms` is the hot store's clock at the decision.
 """
 
-from typing import NamedTuple, TypedDict
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.events import (
     AnyEvent,
     ClaimHeld,
-    ClaimPaid,
-    ClaimPaying,
     ClaimReleased,
-    ClaimReturned,
     OfferClosed,
     OfferOpened,
     OfferRestocked,
-    PaymentLate,
-    PaymentRefused,
 )
 from engine.inventory import OfferConfig, Reply
 from engine.replay.shard import Claim, Shard
@@ -30,18 +26,8 @@ class Outcome(NamedTuple):
     events: tuple[AnyEvent, ...] = ()
 
 
-class _About(TypedDict):
-    """What all events of a payment fact say."""
-
-    seq: int
-    at_ms: int
-    claim_id: str
-    offer_id: str
-    fact_id: str
-    attempt_id: str
-
-
-def _say(what: str, *details: str | int) -> Outcome:
+def say(what: str, *details: str | int) -> Outcome:
+    """An answer that changes nothing."""
     return Outcome(Reply(what, tuple(str(detail) for detail in details)))
 
 
@@ -56,7 +42,7 @@ def price_at(config: OfferConfig, now_ms: int) -> tuple[str, int]:
 def offer_open(shard: Shard, *, offer_id: str, command_id: str, total: int, now_ms: int) -> Outcome:
     """opened | done."""
     if offer_id in shard.offers:
-        return _say("done")
+        return say("done")
     event = OfferOpened(
         seq=shard.seq + 1, at_ms=now_ms, offer_id=offer_id, command_id=command_id, total=total
     )
@@ -68,9 +54,9 @@ def offer_restock(
 ) -> Outcome:
     """restocked total | done | unknown."""
     if command_id in shard.did:
-        return _say("done")
+        return say("done")
     if offer_id not in shard.offers:
-        return _say("unknown")
+        return say("unknown")
     total = shard.offers[offer_id].total + units
     event = OfferRestocked(
         seq=shard.seq + 1,
@@ -88,159 +74,94 @@ def offer_close(
 ) -> Outcome:
     """closed | done | unknown."""
     if command_id in shard.did:
-        return _say("done")
+        return say("done")
     if offer_id not in shard.offers:
-        return _say("unknown")
+        return say("unknown")
     event = OfferClosed(
         seq=shard.seq + 1, at_ms=now_ms, offer_id=offer_id, command_id=command_id, state=state
     )
     return Outcome(Reply("closed"), (event,))
 
 
-def claim(
-    shard: Shard,
-    *,
-    offer_id: str,
-    campaign_id: str,
-    buyer_id: str,
-    qty: int,
-    price_id: str,
-    key: str,
-    body_hash: str,
-    touch: str,
-    nonce: str,
-    now_ms: int,
-    lag_max_ms: int,
-) -> Outcome:
-    """held | stored | key_reused | busy | unknown_offer | closed | not_open | price_changed |
-    limit_reached | sold_out."""
-    stored = shard.answers.get((buyer_id, offer_id, key))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimRequest:
+    """What a claim asks for, as `Inventory.claim` takes it."""
+
+    offer_id: str
+    campaign_id: str
+    buyer_id: str
+    qty: int
+    price_id: str
+    key: str
+    body_hash: str
+    touch: str = ""
+
+
+def _refused(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> Outcome | None:
+    stored = shard.answers.get((ask.buyer_id, ask.offer_id, ask.key))
     if stored is not None:
-        if stored.body_hash != body_hash:
-            return _say("key_reused", stored.claim_id)
-        return _say(
+        if stored.body_hash != ask.body_hash:
+            return say("key_reused", stored.claim_id)
+        return say(
             "stored", stored.claim_id, stored.price_id, stored.price_fen, stored.expires_at_ms
         )
     if shard.unsettled and now_ms - shard.unsettled[0][1] > lag_max_ms:
-        return _say("busy")
-    offer = shard.offers.get(offer_id)
+        return say("busy")
+    offer = shard.offers.get(ask.offer_id)
     if offer is None:
-        return _say("unknown_offer")
+        return say("unknown_offer")
     rules = offer.config
     if offer.state != "open" or now_ms >= rules.ends_at_ms:
-        return _say("closed")
+        return say("closed")
     if now_ms < rules.starts_at_ms:
-        return _say("not_open", rules.starts_at_ms)
+        return say("not_open", rules.starts_at_ms)
     holding, fen = price_at(rules, now_ms)
-    if holding != price_id:
-        return _say("price_changed", holding, fen)
+    if holding != ask.price_id:
+        return say("price_changed", holding, fen)
     for which, has, most in (
         ("order", 0, rules.per_order_max),
-        ("offer", shard.limits[offer_id, buyer_id], rules.per_buyer_max),
-        ("campaign", shard.limits[campaign_id, buyer_id], rules.per_campaign_max),
+        ("offer", shard.limits[ask.offer_id, ask.buyer_id], rules.per_buyer_max),
+        ("campaign", shard.limits[ask.campaign_id, ask.buyer_id], rules.per_campaign_max),
     ):
-        if has + qty > most:
-            return _say("limit_reached", which, most)
-    if qty > offer.available:
-        return _say("sold_out")
+        if has + ask.qty > most:
+            return say("limit_reached", which, most)
+    if ask.qty > offer.available:
+        return say("sold_out")
+    return None
+
+
+def claim(shard: Shard, ask: ClaimRequest, *, nonce: str, now_ms: int, lag_max_ms: int) -> Outcome:
+    """held | stored | key_reused | busy | unknown_offer | closed | not_open | price_changed |
+    limit_reached | sold_out."""
+    refused = _refused(shard, ask, now_ms, lag_max_ms)
+    if refused is not None:
+        return refused
+    rules = shard.offers[ask.offer_id].config
+    price_id, fen = price_at(rules, now_ms)
     event = ClaimHeld(
         seq=shard.seq + 1,
         at_ms=now_ms,
         claim_id=f"clm-s{shard.shard}-e{shard.epoch}-{shard.seq + 1}-{nonce}",
-        offer_id=offer_id,
+        offer_id=ask.offer_id,
         campaign_id=rules.campaign_id,
         version=rules.version,
-        buyer_id=buyer_id,
-        qty=qty,
+        buyer_id=ask.buyer_id,
+        qty=ask.qty,
         price_id=price_id,
         price_fen=fen,
         expires_at_ms=now_ms + rules.hold_ms,
-        key=key,
-        body_hash=body_hash,
-        touch=touch,
+        key=ask.key,
+        body_hash=ask.body_hash,
+        touch=ask.touch,
     )
-    reply = _say("held", event.claim_id, price_id, fen, event.expires_at_ms).reply
+    reply = say("held", event.claim_id, price_id, fen, event.expires_at_ms).reply
     return Outcome(reply, (event,))
 
 
-def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> Outcome:
-    """paying pay_expires_at_ms | other_attempt attempt_id | the state | unknown."""
-    claim = shard.claims.get(claim_id)
-    if claim is None:
-        return _say("unknown")
-    expires_at_ms = now_ms + shard.offers[claim.offer_id].config.pay_ms
-    if claim.state == "paying":
-        if claim.attempt_id != attempt_id:
-            return _say("other_attempt", claim.attempt_id)
-        if not claim.unsaid:
-            return _say("paying", claim.pay_expires_at_ms)
-        expires_at_ms = claim.pay_expires_at_ms
-    elif claim.state != "held":
-        return _say(claim.state)
-    event = ClaimPaying(
-        seq=shard.seq + 1,
-        at_ms=now_ms,
-        claim_id=claim_id,
-        offer_id=claim.offer_id,
-        attempt_id=attempt_id,
-        pay_expires_at_ms=expires_at_ms,
-    )
-    return Outcome(Reply("paying", (str(event.pay_expires_at_ms),)), (event,))
-
-
-def pay_confirm(
-    shard: Shard, *, claim_id: str, attempt_id: str, fact_id: str, verdict: str, now_ms: int
-) -> Outcome:
-    """paid | retaken | late why | refused why | done | unknown."""
-    if fact_id in shard.did:
-        return _say("done")
-    claim = shard.claims.get(claim_id)
-    if claim is None:
-        return _say("unknown")
-    if claim.payment_id == fact_id:
-        return _say("done")
-    about: _About = {
-        "seq": shard.seq + 1,
-        "at_ms": now_ms,
-        "claim_id": claim_id,
-        "offer_id": claim.offer_id,
-        "fact_id": fact_id,
-        "attempt_id": attempt_id,
-    }
-    if verdict != "ok":
-        refused = PaymentRefused(**about, why=verdict)
-        reply = Reply("refused", (verdict,))
-        if claim.state == "paying" and claim.attempt_id == attempt_id:
-            return Outcome(reply, (refused, _released(claim, refused.seq, now_ms, verdict)))
-        return Outcome(reply, (refused,))
-    if claim.state in ("held", "paying"):
-        return Outcome(Reply("paid"), (ClaimPaid(**about, units=claim.units, retaken=0),))
-    if claim.state != "released":
-        why = "second_payment"
-        return Outcome(Reply("refused", (why,)), (PaymentRefused(**about, why=why),))
-    against = _against_retake(shard, claim, now_ms)
-    if against:
-        return Outcome(Reply("late", (against,)), (PaymentLate(**about, why=against),))
-    return Outcome(Reply("retaken"), (ClaimPaid(**about, units=claim.units, retaken=1),))
-
-
-def _against_retake(shard: Shard, claim: Claim, now_ms: int) -> str:
-    offer = shard.offers[claim.offer_id]
-    rules = offer.config
-    if rules.late != "retake":
-        return "refund"
-    if offer.state != "open" or now_ms >= rules.ends_at_ms:
-        return "closed"
-    mine = shard.limits[claim.offer_id, claim.buyer_id] + claim.units
-    everywhere = shard.limits[claim.campaign_id, claim.buyer_id] + claim.units
-    if mine > rules.per_buyer_max or everywhere > rules.per_campaign_max:
-        return "limit_reached"
-    return "sold_out" if claim.units > offer.available else ""
-
-
-def _released(
+def released(
     claim: Claim, after_seq: int, now_ms: int, why: str, attempt_id: str | None = None
 ) -> ClaimReleased:
+    """The event after `after_seq`; `attempt_id` is the claim's own unless given."""
     return ClaimReleased(
         seq=after_seq + 1,
         at_ms=now_ms,
@@ -256,7 +177,7 @@ def release(shard: Shard, *, claim_id: str, attempt_id: str, why: str, now_ms: i
     """released | the state that the receipt does not fit | unknown."""
     claim = shard.claims.get(claim_id)
     if claim is None:
-        return _say("unknown")
+        return say("unknown")
     fits = {
         "closed": claim.state == "paying" and claim.attempt_id == attempt_id,
         "void": claim.state == "paying" and claim.attempt_id == attempt_id,
@@ -264,8 +185,8 @@ def release(shard: Shard, *, claim_id: str, attempt_id: str, why: str, now_ms: i
         "cancelled": claim.state == "held",
     }
     if not fits.get(why, False):
-        return _say(claim.state)
-    return Outcome(Reply("released"), (_released(claim, shard.seq, now_ms, why, attempt_id),))
+        return say(claim.state)
+    return Outcome(Reply("released"), (released(claim, shard.seq, now_ms, why, attempt_id),))
 
 
 def sweep(shard: Shard, *, batch: int, now_ms: int) -> Outcome:
@@ -277,30 +198,6 @@ def sweep(shard: Shard, *, batch: int, now_ms: int) -> Outcome:
     )[:batch]
     free = [claim for claim in due if claim.epoch != shard.epoch or claim.seq <= shard.settled_seq]
     events = tuple(
-        _released(claim, shard.seq + place, now_ms, "lapsed", "")
-        for place, claim in enumerate(free)
+        released(claim, shard.seq + place, now_ms, "lapsed", "") for place, claim in enumerate(free)
     )
     return Outcome(Reply("swept", (str(len(free)), str(len(due)))), events)
-
-
-def give_back(shard: Shard, *, claim_id: str, units: int, refund_id: str, now_ms: int) -> Outcome:
-    """returned left | done | not_paid state | too_many left | unknown."""
-    if refund_id in shard.did:
-        return _say("done")
-    claim = shard.claims.get(claim_id)
-    if claim is None:
-        return _say("unknown")
-    if claim.state != "paid":
-        return _say("not_paid", claim.state)
-    if units > claim.units:
-        return _say("too_many", claim.units)
-    event = ClaimReturned(
-        seq=shard.seq + 1,
-        at_ms=now_ms,
-        claim_id=claim_id,
-        offer_id=claim.offer_id,
-        refund_id=refund_id,
-        units=units,
-        left=claim.units - units,
-    )
-    return Outcome(Reply("returned", (str(event.left),)), (event,))

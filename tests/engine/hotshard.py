@@ -139,15 +139,20 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    url: str, *, shard: int = 0, epoch: int = 1, lag_max_ms: int = HOUR_MS
+    url: str,
+    *,
+    shard: int = 0,
+    epoch: int = 1,
+    lag_max_ms: int = HOUR_MS,
+    scripts: dict[str, Script] = SCRIPTS,
 ) -> AsyncIterator[Bench]:
     """A bench on the hot store at `url`; the shard is not opened yet."""
-    wire = Wire(url, SCRIPTS.values())
+    wire = Wire(url, scripts.values())
     await wire.start()
     try:
         inventory = Inventory(
-            wire, Epochs.fixed({shard: epoch}), SCRIPTS, settle_lag_max_ms=lag_max_ms
+            wire, Epochs.fixed({shard: epoch}), scripts, settle_lag_max_ms=lag_max_ms
         )
-        yield Bench(wire, inventory, shard, epoch)
+        yield Bench(wire, inventory, shard, epoch, scripts)
     finally:
         await wire.close()

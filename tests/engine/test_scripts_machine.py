@@ -6,20 +6,17 @@ from the claims). A command without an event leaves no trace: every byte is as b
 Time is the server's; the machine moves windows, prices and deadlines instead.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+import hashlib
+from copy import copy
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     multiple,
     precondition,
     rule,
@@ -27,59 +24,28 @@ from hypothesis.stateful import (
 )
 
 from engine import keys
-from engine.events import ClaimHeld
 from engine.ids import now_ms
-from engine.inventory import Inventory, OfferConfig, Reply
-from engine.replay import decide
-from engine.replay.decide import Outcome
-from engine.replay.shard import Shard
-from engine.replay.view import shard_of_view, view_of
-from tests.engine.hotshard import HOUR_MS, Bench, bench, config
-
-T = TypeVar("T")
+from engine.inventory import OfferConfig, Reply
+from engine.replay import decide, decide_payments
+from engine.replay.shard import Contradiction
+from engine.replay.view import shard_of_view
+from engine.scripts import Script
+from tests.engine.hotshard import HOUR_MS, SCRIPTS, config
+from tests.engine.parity import EPOCH, Parity, World
 
 OFFERS = ("ofr_1", "ofr_1", "ofr_2", "ofr_3")
 BUYERS = ("mbr_1", "mbr_2", "mbr_3")
-EPOCH = 7
 offers = st.sampled_from(OFFERS)
 LIMITS = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))
 LANDINGS = st.sampled_from(("refund", "retake", "retake"))
 attempts = st.sampled_from(("att_1", "att_2"))
 
 
-class World:
-    """One loop and one wire for all examples; each begins with an empty store."""
+class Scripts(Parity):
+    """Rules are commands."""
 
-    def __init__(self, url: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._stack = AsyncExitStack()
-        self.bench = self.run(self._stack.enter_async_context(bench(url, epoch=EPOCH)))
-        hasty = Inventory(
-            self.bench.wire, self.bench.inventory.epochs, self.bench.scripts, settle_lag_max_ms=-1
-        )
-        self.inventories = {HOUR_MS: self.bench.inventory, -1: hasty}
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(coroutine)
-
-    def close(self) -> None:
-        self.run(self._stack.aclose())
-        self.loop.close()
-
-
-class Scripts(RuleBasedStateMachine):
-    """Rules are commands; `self.model` says what each must do."""
-
-    world: World
     claims: Bundle[str] = Bundle("claims")
     facts: Bundle[str] = Bundle("facts")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bench: Bench = self.world.bench
-        self.configs: dict[str, OfferConfig] = {}
-        self.model = Shard(shard=0, epoch=EPOCH, configs=self.configs)
-        self.serial = 0
 
     @initialize(
         target=claims,
@@ -98,48 +64,6 @@ class Scripts(RuleBasedStateMachine):
         for buyer_id in BUYERS[:2]:
             self._claim("ofr_1", buyer_id, 1, "prc_2", "k1")
         return multiple("clm-s0-e1-1-0000000000000000", *self.model.claims)
-
-    async def _begin(self) -> None:
-        await self.bench.wire.call("FLUSHALL")
-        await self.bench.open()
-
-    def fresh(self, prefix: str) -> str:
-        self.serial += 1
-        return f"{prefix}_{self.serial}"
-
-    def check(
-        self,
-        real: Callable[[], Coroutine[Any, Any, Reply]],
-        wanted: Callable[[int, str], Outcome],
-    ) -> Reply:
-        """Run the script, then ask the model what had to come of it at that very instant."""
-        return self.world.run(self._check(real, wanted))
-
-    async def _check(
-        self,
-        real: Callable[[], Coroutine[Any, Any, Reply]],
-        wanted: Callable[[int, str], Outcome],
-    ) -> Reply:
-        before = await self.bench.dump()
-        seconds, micros = await self.bench.wire.call("TIME")
-        at_ms = int(seconds) * 1_000 + int(micros) // 1_000
-        reply = await real()
-        news = (await self.bench.events())[self.model.seq :]
-        nonce = "0" * 16
-        if news:
-            at_ms = news[0].at_ms
-            if isinstance(news[0], ClaimHeld):
-                nonce = news[0].claim_id.rpartition("-")[2]
-        outcome = wanted(at_ms, nonce)
-        assert reply == outcome.reply
-        assert news == list(outcome.events)
-        for event in outcome.events:
-            self.model.apply(event)
-        if not news:
-            assert await self.bench.dump() == before, "a command without an event left a trace"
-        return reply
-
-    # -- offers
 
     @rule(
         offer_id=offers,
@@ -288,10 +212,11 @@ class Scripts(RuleBasedStateMachine):
             "body_hash": f"{qty}{price_id}",
             "touch": "room:rom_1 share:é",
         }
+        ask = decide.ClaimRequest(**named)
         reply = self.check(
             lambda: self.world.inventories[lag_max_ms].claim(0, **named),
             lambda at, nonce: decide.claim(
-                self.model, **named, nonce=nonce, now_ms=at, lag_max_ms=lag_max_ms
+                self.model, ask, nonce=nonce, now_ms=at, lag_max_ms=lag_max_ms
             ),
         )
         return reply.details[0] if reply.what == "held" else multiple()
@@ -300,7 +225,7 @@ class Scripts(RuleBasedStateMachine):
     def pay_begin(self, claim_id: str, attempt_id: str) -> None:
         self.check(
             lambda: self.bench.inventory.pay_begin(0, claim_id, attempt_id),
-            lambda at, _: decide.pay_begin(
+            lambda at, _: decide_payments.pay_begin(
                 self.model, claim_id=claim_id, attempt_id=attempt_id, now_ms=at
             ),
         )
@@ -336,7 +261,9 @@ class Scripts(RuleBasedStateMachine):
         named: dict[str, Any] = {"attempt_id": attempt_id, "fact_id": fact_id, "verdict": verdict}
         self.check(
             lambda: self.bench.inventory.pay_confirm(0, claim_id, **named),
-            lambda at, _: decide.pay_confirm(self.model, claim_id=claim_id, **named, now_ms=at),
+            lambda at, _: decide_payments.pay_confirm(
+                self.model, claim_id=claim_id, **named, now_ms=at
+            ),
         )
 
     @rule(
@@ -361,7 +288,7 @@ class Scripts(RuleBasedStateMachine):
         }
         self.check(
             lambda: self.bench.inventory.give_back(0, **named),
-            lambda at, _: decide.give_back(self.model, **named, now_ms=at),
+            lambda at, _: decide_payments.give_back(self.model, **named, now_ms=at),
         )
 
     @rule(batch=st.integers(1, 4), all_settled=st.booleans())
@@ -389,40 +316,56 @@ class Scripts(RuleBasedStateMachine):
         replayed.configs, replayed.unsettled = self.configs, self.model.unsettled
         self.model = replayed
 
-    # -- laws
-
-    @invariant()
-    def hot_state_is_the_models(self) -> None:
-        assert view_of(self.model).differences(self.world.run(self.bench.view())) == []
-
-    @invariant()
-    def only_ended_claims_expire(self) -> None:
-        self.world.run(self._check_expiry())
-
-    async def _check_expiry(self) -> None:
-        wanted = {
-            keys.claims(0) + claim.claim_id: -1 if claim.is_live else claim.keep_until_ms
-            for claim in self.model.claims.values()
-        }
-        for buyer_id, offer_id, key in self.model.answers:
-            until = self.configs[offer_id].keep_until_ms
-            wanted[keys.idem(0, buyer_id, offer_id, key)] = until
-        found = await asyncio.gather(*(self.bench.wire.call("PEXPIRETIME", key) for key in wanted))
-        assert dict(zip(wanted, found, strict=True)) == wanted
-
-
-@pytest.fixture
-def world(valkey_url: str) -> Iterator[World]:
-    """Its own loop: Hypothesis' rules are plain functions."""
-    one = World(valkey_url)
-    yield one
-    one.close()
-
 
 @pytest.mark.fuzz
-def test_scripts_do_what_the_model_says(world: World) -> None:
-    machine = type("ScriptsHere", (Scripts,), {"world": world})
+def test_scripts_do_what_the_model_says(valkey_url: str) -> None:
     budget = settings(
         max_examples=settings().max_examples // 2, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(machine, settings=budget)
+    play(valkey_url, SCRIPTS, budget)
+
+
+def play(url: str, scripts: dict[str, Script], budget: settings) -> None:
+    """Run the machine with these scripts."""
+    world = World(url, scripts)
+    try:
+        machine = type("ScriptsHere", (Scripts,), {"world": world})
+        run_state_machine_as_test(machine, settings=budget)
+    finally:
+        world.close()
+
+
+FORGOTTEN = [
+    ("claim", "if mine + qty > tonumber(campaign_max)", "if false"),
+    ("claim", "if hash ~= body_hash", "if false"),
+    ("claim", "redis.call('ZADD', deadlines, expires, claim_id)", ""),
+    ("pay_begin", "redis.call('ZREM', deadlines, claim_id)", ""),
+    ("pay_confirm", "if redis.call('EXISTS', did) == 1 then return { 'done' } end", ""),
+    ("release", "(receipt and c.state == 'paying' and c.attempt_id == attempt_id)", "receipt"),
+    ("sweep", "if c and (c.epoch ~= epoch or tonumber(c.seq) <= settled) then", "if c then"),
+    ("give_back", "redis.call('HINCRBY', limits .. c.campaign_id, c.buyer_id, -units)", ""),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "line", "instead"), FORGOTTEN, ids=[f"{one[0]}-{n}" for n, one in enumerate(FORGOTTEN)]
+)
+def test_machine_notices_a_forgotten_line(
+    valkey_url: str, name: str, line: str, instead: str
+) -> None:
+    """A checker that cannot fail proves nothing."""
+    sound = SCRIPTS[name]
+    assert sound.source.count(line) == 1
+    planted = copy(sound)
+    planted.source = sound.source.replace(line, instead)
+    planted.sha = hashlib.sha1(planted.source.encode(), usedforsecurity=False).hexdigest()
+    planted._head = ("EVALSHA", planted.sha, len(planted.keys))
+    budget = settings(
+        max_examples=400,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    with pytest.raises((AssertionError, Contradiction)):
+        play(valkey_url, {**SCRIPTS, name: planted}, budget)
