@@ -153,6 +153,17 @@ CAUSES = (
 )
 
 
+# The only way to keep a cause from being posted, or refunded, twice at the same instant.
+_UNIQUE = text(
+    """
+    SELECT count(*) FROM pg_index i WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL
+    AND (i.indrelid, pg_get_indexdef(i.indexrelid) LIKE '%(reference)'
+                  OR pg_get_indexdef(i.indexrelid) LIKE '%(payment_id, cause)')
+     IN (('ledger_transactions'::regclass, true), ('refunds'::regclass, true))
+    """
+)
+
+
 async def m3_each_cause_once(given: Given) -> LawResult:
     """Every payment, done refund and standing order has its one transaction, and none is extra."""
     finding = Finding("M3", "each payment, refund and split is posted exactly once")
@@ -175,6 +186,8 @@ async def m3_each_cause_once(given: Given) -> LawResult:
                         f"{cause.what} is {row['amount_fen'] or 'not there'}"
                     )
                     finding.expect(row["n"] == 1 and row["fen"] == row["amount_fen"], text_)
+        unique = await session.scalar(_UNIQUE)
+        finding.expect(unique == 2, "the unique indexes of references and causes are not there")
         if given.bill:
             await _billed(given, session, finding)
     if not given.bill:
