@@ -11,12 +11,13 @@ import os
 import random
 import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import psutil
@@ -30,7 +31,7 @@ from engine.audit.history import HistoryWriter
 from engine.audit.report import Report
 from engine.errors import Unavailable
 from engine.ids import now_ms
-from engine.settings import Settings
+from engine.settings import Settings, inherited_environ, to_environ
 from engine.shards import shard_of
 from engine.tokens import TokenKeys
 from engine.wire import Wire
@@ -234,6 +235,11 @@ class House:
         values = await self.ask("HMGET", keys.offers(sale.shard) + sale.offer_id, *names)
         return {name: int(value) for name, value in zip(names, values, strict=True)}
 
+    async def epoch(self, shard: int) -> int:
+        """The shard's epoch as PostgreSQL says."""
+        found: int = await self.scalar("SELECT epoch FROM shard_position WHERE shard = $1", shard)
+        return found
+
     async def settled(self) -> None:
         """Wait until every event is in PostgreSQL and every shard open."""
 
@@ -269,6 +275,32 @@ class House:
         for name in checked:
             assert report.law(name).checked > 0, "\n".join(report.lines())
         return report
+
+
+class Told(NamedTuple):
+    """What a command of `kaituan` said, and its exit code."""
+
+    code: int
+    text: str
+
+
+async def kaituan(settings: Settings, *arguments: str, within_s: float = 60) -> Told:
+    """Run `kaituan …` as an operator beside the running house would."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", *arguments),
+        env={**inherited_environ(), **to_environ(settings)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), within_s)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Told(process.returncode, said.decode())
 
 
 @asynccontextmanager
