@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import secrets
 import sys
 import tempfile
@@ -70,7 +71,9 @@ def _draw(svg_file: Path, screen: Screen, summary: Summary) -> None:
     if screen.kept is not None:
         canvas.print(screen.kept)
     show(canvas, summary)
-    canvas.save_svg(str(svg_file), title="make demo")
+    picture = canvas.export_svg(title="make demo")
+    # Fonts are the reader's own: a picture must not fetch anything.
+    svg_file.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
 
 
 @asynccontextmanager

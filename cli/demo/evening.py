@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 
 from cli.demo.headquarters import (
+    HERO_SKU,
     RESTOCK_UNITS,
+    SIDE_SKU,
     WINDOW_MS,
     Headquarters,
     evening_draft,
@@ -72,7 +74,8 @@ async def play(
     offers = await hq.publish(
         evening_draft(name, starts_at_ms=starts_at_ms, late=late, scale=scale)
     )
-    hero, side = (offer["offer_id"] for offer in offers)
+    by_sku = {offer["sku_id"]: offer["offer_id"] for offer in offers}
+    hero, side = by_sku[HERO_SKU], by_sku[SIDE_SKU]
     screen.tell(f"HQ published {name}: the hero offer has one unit for every ten customers")
     crowds = [
         await _start(

@@ -10,6 +10,7 @@ from loadtests.lean import LeanClient
 WINDOW_MS = 26_000
 HOLD_MS = 6_000
 PAY_MS = 7_000
+HERO_SKU, SIDE_SKU = "SP1001", "SP1002"
 HERO_UNITS, SIDE_UNITS, RESTOCK_UNITS = 40, 60, 8
 SPLIT_PLAN = {
     "promoter_bps": 800,
@@ -103,7 +104,7 @@ def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> d
         "split_plan": SPLIT_PLAN,
         "offers": [
             {
-                "sku_id": "SP1001",
+                "sku_id": HERO_SKU,
                 "total": max(1, round(HERO_UNITS * scale)),
                 "prices": [
                     {"price_fen": 3_990},
@@ -113,7 +114,7 @@ def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> d
                 "per_buyer_max": 2,
             },
             {
-                "sku_id": "SP1002",
+                "sku_id": SIDE_SKU,
                 "total": max(1, round(SIDE_UNITS * scale)),
                 "prices": [{"price_fen": 2_880}],
                 "per_order_max": 2,
