@@ -4,6 +4,7 @@
 view's counters are derived from the claims, so an equal hot store keeps I1, I2 and I8 as well.
 """
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -80,8 +81,17 @@ async def rows_view(stage: Stage, shard: int, unsaid: dict[str, tuple[str, int]]
 
 
 def timeless(view: View) -> View:
-    """Without what a reopening may change: epoch, seqs and the markers of applied rows."""
-    return msgspec.structs.replace(view, epoch=0, seq=0, settled_seq=0, did=frozenset())
+    """Without what a reopening may change: epoch, seqs, the markers of applied rows, and which
+    attempt a claim was once paying by."""
+    claims = {
+        claim.claim_id: claim
+        if claim.state == "paying"
+        else dataclasses.replace(claim, attempt_id="", pay_expires_at_ms=0, unsaid=0)
+        for claim in view.claims.values()
+    }
+    return msgspec.structs.replace(
+        view, epoch=0, seq=0, settled_seq=0, did=frozenset(), claims=claims
+    )
 
 
 async def check(

@@ -52,10 +52,50 @@ class Stage:
     async def offer(self, total: int, **changes: object) -> Offer:
         """A published offer of `total` units at 990 fen, open in the hot state and settled."""
         offer, command = await self.planned_offer(total, **changes)
-        config = msgspec.convert(offer.config, OfferConfig)
+        await self.open(offer, command)
+        await self.settle()
+        return offer
+
+    async def open(self, offer: Offer, command: OfferCommand) -> None:
+        """Run the script of an opening; a repeat is harmless."""
         await self.inventory.offer_open(
-            offer.shard, offer.id, command_id=command.id, config=config, total=total
+            offer.shard,
+            offer.id,
+            command_id=command.id,
+            config=msgspec.convert(offer.config, OfferConfig),
+            total=command.units,
         )
+
+    async def offer_beside(self, first: Offer, total: int) -> Offer:
+        """Another open and settled offer of `first`'s campaign, with the same rules."""
+        offer = Offer(
+            id=new_id("ofr"),
+            campaign_id=first.campaign_id,
+            version=1,
+            shard=first.shard,
+            kind="flash",
+            sku_id="sku-1",
+            state="scheduled",
+            config=first.config,
+            total=0,
+            held=0,
+            sold=0,
+        )
+        command = OfferCommand(
+            id=new_id("cmd"),
+            offer_id=offer.id,
+            shard=offer.shard,
+            kind="open",
+            units=total,
+            reason="",
+            actor="hq",
+            created_at_ms=now_ms(),
+        )
+        async with self.db.begin() as session:
+            session.add(offer)
+            await session.flush()
+            session.add(command)
+        await self.open(offer, command)
         await self.settle()
         return offer
 
@@ -136,6 +176,11 @@ class Stage:
         """One value out of the database."""
         async with self.db.begin() as session:
             return await session.scalar(text(sql), given)
+
+    async def run(self, sql: str, **given: object) -> None:
+        """One statement in one transaction."""
+        async with self.db.begin() as session:
+            await session.execute(text(sql), given)
 
     async def people(self) -> None:
         """Store s1, guides g1 (recruited by g2) and g2, member m1 bound to g1 since ever."""
