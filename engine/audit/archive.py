@@ -85,11 +85,13 @@ class ArchiveReader:
         self._scratch: sqlite3.Connection = given.scratch
         self._claims: dict[str, ToldClaim] = {}  # of the batches that are being read
         self._shard = self._epoch = 0
+        self._letters = False  # any at all: most evenings have none, and need not be asked
 
     async def begin(self) -> None:
         """Make the tables, and note what could not be settled."""
         self._scratch.executescript(_TABLES)
         async for page in pages(self._session, _LETTERS):
+            self._letters = True
             for row in page:
                 place = (row["shard"], row["epoch"], row["seq"])
                 self._scratch.execute("INSERT OR IGNORE INTO unsettled VALUES (?, ?, ?)", place)
@@ -134,7 +136,7 @@ class ArchiveReader:
                 self._read_event(seq, fields)
 
     def _has(self, sql: str, given: tuple[Any, ...]) -> bool:
-        return self._scratch.execute(sql, given).fetchone() is not None
+        return self._letters and self._scratch.execute(sql, given).fetchone() is not None
 
     def _read_event(self, seq: int, fields: dict[str, str]) -> None:
         name = f"seq {seq} of shard {self._shard} epoch {self._epoch}"

@@ -1,13 +1,10 @@
-"""I3, I8 and I9: stock, limits, windows and prices, as PostgreSQL's orders say."""
+"""I3 and I9: stock, windows and prices, as PostgreSQL's orders say."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine import keys
-from engine.audit.compare import compare
-from engine.audit.hot import scan_fields
 from engine.audit.report import Finding, LawResult
-from engine.audit.sources import Given, pages, read_aside, snapshot
+from engine.audit.sources import Given, pages, snapshot
 
 _LIVE = "claim_state IN ('held', 'paying', 'paid')"
 _COUNTERS = f"""
@@ -58,104 +55,6 @@ async def i3_rows_within_total(given: Given) -> LawResult:
         guards = await session.scalar(_GUARDS)
         finding.expect(guards == 2, "the CHECK constraints on offers are not in force")
     return finding.result()
-
-
-_BUYERS = {
-    "offer": f"""
-SELECT o.offer_id AS of, o.buyer_id, sum(o.units) AS units,
-       max((f.config ->> 'per_buyer_max')::bigint) AS most
-FROM orders o JOIN offers f ON f.id = o.offer_id WHERE {_LIVE} GROUP BY 1, 2
-""",
-    "campaign": f"""
-SELECT o.campaign_id AS of, o.buyer_id, sum(o.units) AS units, max(c.most) AS most
-FROM orders o JOIN (
-  SELECT campaign_id, max((config ->> 'per_campaign_max')::bigint) AS most
-  FROM offers GROUP BY 1
-) c ON c.campaign_id = o.campaign_id WHERE {_LIVE} GROUP BY 1, 2
-""",
-}
-_TOO_MANY = """
-SELECT o.id, o.qty, (f.config ->> 'per_order_max')::bigint AS most
-FROM orders o JOIN offers f ON f.id = o.offer_id
-WHERE o.qty > (f.config ->> 'per_order_max')::bigint
-"""
-
-
-async def i8_limits_hold(given: Given) -> LawResult:
-    """Per order, per (buyer, offer) and (buyer, campaign), in both stores."""
-    finding = Finding("I8", "no buyer holds more than the limits of order, offer and campaign")
-    async with snapshot(given.db) as session:
-        for what, sql in _BUYERS.items():
-            async for page in pages(session, sql):
-                for row in page:
-                    name = f"buyer {row['buyer_id']} has {row['units']} units of {what} {row['of']}"
-                    finding.expect(row["units"] <= row["most"], f"{name}, limit {row['most']}")
-        async for page in pages(session, _TOO_MANY):
-            for row in page:
-                finding.expect(False, f"order {row['id']} of {row['qty']}, limit {row['most']}")
-    await _hot_limits(given, finding)
-    return finding.result()
-
-
-async def _hot_limits(given: Given, finding: Finding) -> None:
-    """The counters that the script looks at; at rest they are the orders' own sums."""
-    campaigns: dict[tuple[int, str], int] = {}
-    for sides in (await compare(given)).offers:
-        if sides.hot is None:
-            continue
-        shard, offer_id = sides.hot.shard, sides.hot.offer_id
-        raw = await given.wire.call(
-            *("HMGET", keys.offers(shard) + offer_id, "per_buyer_max", "per_campaign_max"),
-            "campaign_id",
-        )
-        if None in raw:
-            finding.expect(False, f"offer {offer_id} has no limits in the hot store")
-            continue
-        await _counters(given, finding, shard, ("offer", offer_id), int(raw[0]))
-        campaign = (shard, raw[2].decode())
-        campaigns[campaign] = max(campaigns.get(campaign, 0), int(raw[1]))
-    for (shard, campaign_id), most in campaigns.items():
-        await _counters(given, finding, shard, ("campaign", campaign_id), most)
-
-
-async def _counters(
-    given: Given, finding: Finding, shard: int, of: tuple[str, str], most: int
-) -> None:
-    what, of_id = of
-    async for found in scan_fields(given.wire, "HSCAN", keys.limits(shard) + of_id):
-        known = await _sums(given, what, of_id, list(found)) if given.at_rest else None
-        for buyer, units in found.items():
-            name = f"the hot store counts {units} units of {what} {of_id} for buyer {buyer}"
-            finding.expect(0 <= int(units) <= most, f"{name}, limit {most}")
-            if known is not None and buyer not in known.aside:
-                rows = known.units.get(buyer, 0)
-                finding.expect(int(units) == rows, f"{name}, their orders sum to {rows}")
-
-
-class _Sums:
-    def __init__(self, units: dict[str, int], aside: set[str]) -> None:
-        self.units, self.aside = units, aside
-
-
-async def _sums(given: Given, what: str, of_id: str, buyers: list[str]) -> _Sums:
-    column = {"offer": "offer_id", "campaign": "campaign_id"}[what]
-    query = text(
-        f"SELECT buyer_id, sum(units) FROM orders WHERE {column} = :of AND {_LIVE}"
-        " AND buyer_id = ANY(CAST(:buyers AS text[])) GROUP BY buyer_id"
-    )
-    async with snapshot(given.db) as session:
-        rows = await session.execute(query, {"of": of_id, "buyers": buyers})
-        units = {row[0]: int(row[1]) for row in rows}
-        return _Sums(units, await _buyers_aside(session))
-
-
-async def _buyers_aside(session: AsyncSession) -> set[str]:
-    """Buyers with a claim whose events could not be settled: their sums differ rightly."""
-    claims = await read_aside(session)
-    if not claims:
-        return set()
-    query = text("SELECT buyer_id FROM orders WHERE claim_id = ANY(CAST(:ids AS text[]))")
-    return set(await session.scalars(query, {"ids": claims}))
 
 
 _PRICES = """

@@ -22,13 +22,14 @@ from engine.audit.laws_ledger import (
     m3_each_cause_once,
     m10_rows_cannot_change,
 )
+from engine.audit.laws_limits import i8_limits_hold
 from engine.audit.laws_rest import s1_nothing_stuck, t8_payments_end_well
 from engine.audit.laws_shares import (
     m4_splits_recomputed,
     m5_shares_within_bounds,
     m9_refunds_within_paid,
 )
-from engine.audit.laws_stock import i3_rows_within_total, i8_limits_hold, i9_window_and_price
+from engine.audit.laws_stock import i3_rows_within_total, i9_window_and_price
 from engine.audit.laws_stream import i10_stream_complete
 from engine.audit.report import LawResult, Report
 from engine.audit.sources import Given, ProviderBill, open_scratch
