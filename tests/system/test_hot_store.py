@@ -183,7 +183,9 @@ async def test_a_planted_gap_seals_the_shard_until_a_person_goes_on(house: House
     await eventually(is_sealed)
     parts = json.loads((await house.ready()).body)["parts"]
     assert {name for name, fine in parts.items() if not fine} == {f"shard_{sale.shard}"}
-    status, told = await house.buyer("gap_x").try_claim(sale.offer_id, sale.price_id, key="key-meanwhile")
+    status, told = await house.buyer("gap_x").try_claim(
+        sale.offer_id, sale.price_id, key="key-meanwhile"
+    )
     assert (status, told["code"]) == (503, "reopening")
     elsewhere = await claims(house, other, "elsewhere", 2)
     await end_ordered(house, elsewhere)
