@@ -5,8 +5,12 @@ script of ours can have written: such an event is poison and goes to the dead le
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
+
+# Lua counts exactly up to here, and PostgreSQL's bigint holds it.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Event(
@@ -14,21 +18,21 @@ class Event(
 ):
     """`seq` counts without a gap per shard and epoch; `at_ms` is the hot store's clock."""
 
-    seq: int
-    at_ms: int
+    seq: Whole
+    at_ms: Whole
 
 
 class OfferOpened(Event, frozen=True, kw_only=True, tag="offer.opened"):
     offer_id: str
     command_id: str
-    total: int
+    total: Whole
 
 
 class OfferRestocked(Event, frozen=True, kw_only=True, tag="offer.restocked"):
     offer_id: str
     command_id: str
-    units: int
-    total: int
+    units: Whole
+    total: Whole
 
 
 class OfferClosed(Event, frozen=True, kw_only=True, tag="offer.closed"):
@@ -45,12 +49,12 @@ class ClaimHeld(Event, frozen=True, kw_only=True, tag="claim.held"):
     claim_id: str
     offer_id: str
     campaign_id: str
-    version: int
+    version: Whole
     buyer_id: str
-    qty: int
+    qty: Whole
     price_id: str
-    price_fen: int
-    expires_at_ms: int
+    price_fen: Whole
+    expires_at_ms: Whole
     key: str
     body_hash: str
     touch: str
@@ -60,7 +64,7 @@ class ClaimPaying(Event, frozen=True, kw_only=True, tag="claim.paying"):
     claim_id: str
     offer_id: str
     attempt_id: str
-    pay_expires_at_ms: int
+    pay_expires_at_ms: Whole
 
 
 class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
@@ -70,8 +74,8 @@ class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
     offer_id: str
     fact_id: str
     attempt_id: str
-    units: int
-    retaken: int
+    units: Whole
+    retaken: Whole
 
 
 class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
@@ -81,15 +85,15 @@ class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
     offer_id: str
     why: str
     attempt_id: str
-    units: int
+    units: Whole
 
 
 class ClaimReturned(Event, frozen=True, kw_only=True, tag="claim.returned"):
     claim_id: str
     offer_id: str
     refund_id: str
-    units: int
-    left: int
+    units: Whole
+    left: Whole
 
 
 class PaymentLate(Event, frozen=True, kw_only=True, tag="payment.late"):

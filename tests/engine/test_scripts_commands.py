@@ -1,8 +1,12 @@
 """The life of a claim, command by command, as a reader would tell it."""
 
+import asyncio
+from functools import partial
+
+from engine import keys
 from engine.events import ClaimPaid, ClaimReleased, OfferClosed, OfferOpened
 from engine.inventory import Reply
-from tests.engine.hotshard import Bench
+from tests.engine.hotshard import Bench, bench
 
 
 async def test_held_paying_paid_returned(shard: Bench) -> None:
@@ -93,30 +97,51 @@ async def test_a_close_command_acts_once_also_after_another_close(shard: Bench) 
     assert [type(event) for event in events] == [OfferOpened, OfferClosed, OfferClosed]
 
 
-async def test_claims_are_busy_while_the_settler_lags(shard: Bench) -> None:
+async def test_claims_are_busy_while_the_settler_lags(shard: Bench, valkey_url: str) -> None:
     await shard.offer("ofr_1", 2)
-    shard.inventory._lag_max_ms = -1
-    assert await shard.claim("ofr_1", "mbr_1") == Reply("busy")
-    await shard.inventory.settled(0, 1, epoch=1)
-    assert (await shard.claim("ofr_1", "mbr_1")).what == "held"
+    async with bench(valkey_url, lag_max_ms=-1) as impatient:
+        assert await impatient.claim("ofr_1", "mbr_1") == Reply("busy")
+        await shard.inventory.settled(0, 1, epoch=1)
+        assert (await impatient.claim("ofr_1", "mbr_1")).what == "held"
+        assert await impatient.claim("ofr_1", "mbr_2") == Reply("busy")
 
 
-async def test_stored_answer_comes_first_whatever_has_changed(shard: Bench) -> None:
+async def test_lag_is_that_of_the_oldest_unsettled_event(shard: Bench, valkey_url: str) -> None:
+    await shard.offer("ofr_1", 9)
+    for buyer in ("a", "b"):
+        await shard.claim("ofr_1", buyer)
+    first, second, third = [event.at_ms for event in await shard.events()]
+    waits = partial(shard.wire.call, "HGET", keys.meta(0), "waits_since_ms")
+    assert int(await waits()) == first
+    for seq, since in ((1, second), (2, third), (1, third), (3, third)):
+        await shard.inventory.settled(0, seq, epoch=1)
+        assert int(await waits()) == since  # never back, also when an older settler repeats
+    await asyncio.sleep(0.002)
+    await shard.claim("ofr_1", "c")
+    await shard.claim("ofr_1", "d")
+    assert int(await waits()) == (await shard.events())[3].at_ms > third
+
+
+async def test_stored_answer_comes_first_whatever_has_changed(
+    shard: Bench, valkey_url: str
+) -> None:
     await shard.offer("ofr_1", 1)
     held = await shard.claim("ofr_1", "mbr_1", key="k")
     await shard.inventory.offer_close(0, "ofr_1", command_id="cmd_1")
-    shard.inventory._lag_max_ms = -1
-    again = await shard.claim("ofr_1", "mbr_1", key="k")
-    assert again == Reply("stored", held.details)
-    reused = await shard.claim("ofr_1", "mbr_1", 2, key="k")
-    assert reused == Reply("key_reused", held.details[:1])
-    assert await shard.claim("ofr_1", "mbr_2", key="k") == Reply("busy")  # another buyer's key
+    async with bench(valkey_url, lag_max_ms=-1) as impatient:
+        again = await impatient.claim("ofr_1", "mbr_1", key="k")
+        assert again == Reply("stored", held.details)
+        reused = await impatient.claim("ofr_1", "mbr_1", 2, key="k")
+        assert reused == Reply("key_reused", held.details[:1])
+        other = await impatient.claim("ofr_1", "mbr_2", key="k")  # another buyer's key
+        assert other == Reply("busy")
 
 
 async def test_price_is_the_servers_not_the_clients(shard: Bench) -> None:
     rules = await shard.offer("ofr_1", 5)
     ends = rules.ends_at_ms
-    await shard.offer("ofr_2", 5, prices=(("a", 100, 0), ("b", 90, 1_000), ("c", 80, ends)))
+    listed = (("a", 100, 0), ("b", 90, 1_000), ("c", 80, ends), ("d", 70, ends + 1))
+    await shard.offer("ofr_2", 5, prices=listed)
     for price_id in ("a", "c", "x", ""):
         reply = await shard.claim("ofr_2", "mbr_1", price_id=price_id)
         assert reply == Reply("price_changed", ("b", "90"))
