@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +75,11 @@ class House:
     @property
     def settings(self) -> Settings:
         return self.fresh.settings
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to work on the same stores."""
+        return {**inherited_environ(), **to_environ(self.settings)}
 
     # -- clients
 
@@ -284,11 +289,11 @@ class Told(NamedTuple):
     text: str
 
 
-async def kaituan(settings: Settings, *arguments: str, within_s: float = 60) -> Told:
-    """Run `kaituan …` as an operator beside the running house would."""
+async def kaituan(environ: Mapping[str, str], *arguments: str, within_s: float = 90) -> Told:
+    """Run `kaituan …` as an operator beside a running one would."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", *arguments),
-        env={**inherited_environ(), **to_environ(settings)},
+        env=dict(environ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=Path(__file__).parents[2],

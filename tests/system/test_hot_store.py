@@ -189,12 +189,12 @@ async def test_a_planted_gap_seals_the_shard_until_a_person_goes_on(house: House
     assert (status, told["code"]) == (503, "reopening")
     elsewhere = await claims(house, other, "elsewhere", 2)
     await end_ordered(house, elsewhere)
-    told_red = await kaituan(house.settings, "audit", "--stale-ms", "0")
+    told_red = await kaituan(house.environ, "audit", "--stale-ms", "0")
     assert told_red.code == 1, told_red.text
     assert re.search(r"I10\s+BROKEN", told_red.text), told_red.text
-    refused = await kaituan(house.settings, "rebuild", str(sale.shard))
+    refused = await kaituan(house.environ, "rebuild", str(sale.shard))
     assert refused.code != 0, refused.text
-    healed = await kaituan(house.settings, "rebuild", str(sale.shard), "--past-gap")
+    healed = await kaituan(house.environ, "rebuild", str(sale.shard), "--past-gap")
     assert healed.code == 0, healed.text
     await house.until_ready()
     states = await look(house, dict(made))

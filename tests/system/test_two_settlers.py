@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from engine.ids import now_ms
-from engine.settings import inherited_environ, to_environ
 from tests.system.crowds import crowds, plans
 from tests.system.house import House
 from tests.waiting import eventually
@@ -27,7 +26,7 @@ async def another_settler(house: House) -> AsyncIterator[asyncio.subprocess.Proc
     """A second `python -m workers.settle` on the same stores."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "workers.settle"),
-        env={**inherited_environ(), **to_environ(house.settings)},
+        env=house.environ,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
