@@ -7,6 +7,7 @@ it was born in, its event's seq and a random part. The epoch only names it: clai
 epochs live on.
 """
 
+import os
 import re
 import secrets
 import time
@@ -36,7 +37,7 @@ def new_id(prefix: str) -> str:
 
 def new_nonce() -> str:
     """16 hex digits for a claim id: scripts cannot draw randomness of their own."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class ClaimId(NamedTuple):

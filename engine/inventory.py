@@ -5,6 +5,7 @@ details as strings. `reopening` also wakes the process's epochs. Every method ma
 scripts are idempotent by claim key, attempt, fact, refund or command id.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 import hiredis
@@ -13,9 +14,12 @@ import msgspec
 from engine import keys
 from engine.errors import Unavailable
 from engine.ids import new_nonce
+from engine.prepared import Prepared
 from engine.scripts import Script, load_all
 from engine.shards import Epochs
 from engine.wire import Wire
+
+_CLAIM_FREE = ("idem", "nonce", "buyer_id", "qty", "price_id", "key", "body_hash", "touch")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -70,17 +74,22 @@ class Inventory:
         *,
         settle_lag_max_ms: int = 10_000,
         did_keep_ms: int = 86_400_000,
+        prepared_max: int = 4_096,
     ) -> None:
         self.wire = wire
         self.epochs = epochs
         self._scripts = scripts or load_all()
-        self._claim = self._scripts["claim"]
+        self._prepared: dict[tuple[int, int, str, str, str], Prepared] = {}
+        self._prepared_max = prepared_max
         self._lag_max_ms = settle_lag_max_ms
         self._did_keep_ms = did_keep_ms
 
     async def _ask(self, command: tuple[str | int, ...]) -> Reply:
+        return await self._reply(self.wire.call(*command))
+
+    async def _reply(self, answer: Awaitable[list[bytes]]) -> Reply:
         try:
-            raw: list[bytes] = await self.wire.call(*command)
+            raw = await answer
         except hiredis.ReplyError as error:
             raise self._mend(error) from error
         what = raw[0].decode()
@@ -119,33 +128,43 @@ class Inventory:
         touch: str = "",
     ) -> Reply:
         """held|stored (claim_id, price_id, price_fen, expires_at_ms) or why not."""
-        epoch = self.epochs.of(shard)
-        limits = keys.limits(shard)
-        return await self._ask(
-            self._claim.command(
-                meta=keys.meta(shard),
-                events=keys.events(shard, epoch),
-                offer=keys.offers(shard) + offer_id,
-                offer_limits=limits + offer_id,
-                campaign_limits=limits + campaign_id,
-                holds=keys.holds(shard) + offer_id,
-                deadlines=keys.deadlines(shard),
-                idem=keys.idem(shard, buyer_id, offer_id, key),
-                claims=keys.claims(shard),
-                epoch=epoch,
-                run_id=self.wire.run_id,
-                shard=shard,
-                nonce=new_nonce(),
-                offer_id=offer_id,
-                buyer_id=buyer_id,
-                qty=qty,
-                price_id=price_id,
-                key=key,
-                body_hash=body_hash,
-                touch=touch,
-                lag_max_ms=self._lag_max_ms,
-            )
+        about = (shard, self.epochs.of(shard), self.wire.run_id, offer_id, campaign_id)
+        prepared = self._prepared.get(about) or self._prepare(about)
+        packed = prepared.pack(
+            keys.idem(shard, buyer_id, offer_id, key),
+            new_nonce(),
+            buyer_id,
+            str(qty),
+            price_id,
+            key,
+            body_hash,
+            touch,
         )
+        return await self._reply(self.wire.send(packed))
+
+    def _prepare(self, about: tuple[int, int, str, str, str]) -> Prepared:
+        """All of a claim's command that only depends on the offer and the fence."""
+        shard, epoch, run_id, offer_id, campaign_id = about
+        limits = keys.limits(shard)
+        fixed: dict[str, str | int] = {
+            "meta": keys.meta(shard),
+            "events": keys.events(shard, epoch),
+            "offer": keys.offers(shard) + offer_id,
+            "offer_limits": limits + offer_id,
+            "campaign_limits": limits + campaign_id,
+            "holds": keys.holds(shard) + offer_id,
+            "deadlines": keys.deadlines(shard),
+            "claims": keys.claims(shard),
+            "epoch": epoch,
+            "run_id": run_id,
+            "shard": shard,
+            "offer_id": offer_id,
+            "lag_max_ms": self._lag_max_ms,
+        }
+        if len(self._prepared) >= self._prepared_max:
+            self._prepared.clear()  # also forgets what belongs to older epochs
+        made = self._prepared[about] = Prepared(self._scripts["claim"], fixed, _CLAIM_FREE)
+        return made
 
     async def pay_begin(
         self, shard: int, claim_id: str, attempt_id: str, *, epoch: int | None = None

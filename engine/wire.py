@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from engine.errors import Unavailable
+from engine.prepared import pack
 from engine.scripts import Script
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,6 @@ def lost() -> Unavailable:
         "Recovering; orders are safe",
         "The hot store cannot be reached. Try again with the same key.",
     )
-
-
-def _pack(command: tuple[str | bytes | int, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # stub: a 1-tuple
-    return packed
 
 
 class _Line(asyncio.Protocol):
@@ -157,12 +153,16 @@ class Wire:
 
     def call(self, *command: str | bytes | int) -> asyncio.Future[Reply]:
         """Queue one command for this turn's write; the future brings its reply."""
+        return self.send(pack(command))
+
+    def send(self, packed: bytes) -> asyncio.Future[Reply]:
+        """Queue a command that is packed already (engine/prepared.py)."""
         line = self._line
         if line is None:
             raise lost()
         if len(line.waiting) >= self._in_flight_max:
             raise Unavailable("busy", "Too many requests at once; try again in a moment")
-        return line.send(_pack(command))
+        return line.send(packed)
 
     async def _keep(self, first: asyncio.Event) -> None:
         pause = self._retry_s
@@ -195,7 +195,7 @@ class Wire:
 
     async def _greet(self, line: _Line) -> None:
         def ask(*command: str | int) -> asyncio.Future[Reply]:
-            return line.send(_pack(command))
+            return line.send(pack(command))
 
         if self._url.password:
             user = unquote(self._url.username or "default")
