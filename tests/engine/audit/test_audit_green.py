@@ -62,3 +62,10 @@ async def test_a_report_is_a_line_per_law_and_names_what_it_found(scene: Scene) 
     assert len(lines) == len(LAWS) + 1
     assert not report.ok
     assert report.to_json()["ok"] is False
+
+
+def test_every_law_has_a_planted_fault() -> None:
+    """A checker that cannot fail proves nothing: `test_i1_…` and so on, for each."""
+    here = Path(__file__).parent
+    source = "".join(one.read_text() for one in here.glob("test_audit_*.py"))
+    assert [name for name, _ in LAWS if f"def test_{name.lower()}_" not in source] == []
