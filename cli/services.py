@@ -5,7 +5,6 @@ given settings already name are used, not started; the API's processes share one
 """
 
 import asyncio
-import secrets
 import sys
 from collections.abc import Callable
 
@@ -34,37 +33,28 @@ async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settin
     if settings.database_owner_url:
         await migrate_async(settings.database_owner_url, role_of(settings.database_url))
     listener = listening_socket(settings.api_port, settings.api_host)
-    sandbox_listener = None
-    try:
-        port = listener.getsockname()[1]
-        if settings.api_port and port != settings.api_port:
-            say(f"Port {settings.api_port} is taken; the API is on {port}.")
-        changes: dict[str, str | int] = {
-            "api_port": port,
-            "public_url": settings.public_url or f"http://{settings.api_host}:{port}",
-        }
-        if not settings.provider_url:
-            sandbox_listener = listening_socket(SANDBOX_PORT)
-            changes["provider_url"] = f"http://127.0.0.1:{sandbox_listener.getsockname()[1]}"
-        settings = msgspec.structs.replace(settings, **changes)
-        if sandbox_listener is not None:
-            await supervisor.start([_sandbox(place, settings, sandbox_listener.fileno())])
-        await supervisor.start([_settler(settings), _worker(settings)])
-        await supervisor.start(
-            [_api(settings, number, listener.fileno()) for number in range(settings.api_processes)]
-        )
-    except BaseException:
-        listener.close()
-        if sandbox_listener is not None:
-            sandbox_listener.close()
-        raise
-    # Both sockets stay open here on purpose: a child that is started again inherits them, and
-    # connections that arrive meanwhile wait in the backlog instead of being refused.
-    _KEPT.extend(one for one in (listener, sandbox_listener) if one is not None)
+    supervisor.keep(listener)
+    port = listener.getsockname()[1]
+    if settings.api_port and port != settings.api_port:
+        say(f"Port {settings.api_port} is taken; the API is on {port}.")
+    public_url = settings.public_url or f"http://{settings.api_host}:{port}"
+    settings = msgspec.structs.replace(settings, api_port=port, public_url=public_url)
+    if not settings.provider_url:
+        settings = await _start_sandbox(supervisor, settings)
+    await supervisor.start([_settler(settings), _worker(settings)])
+    await supervisor.start(
+        [_api(settings, number, listener.fileno()) for number in range(settings.api_processes)]
+    )
     return settings
 
 
-_KEPT: list[object] = []
+async def _start_sandbox(supervisor: Supervisor, settings: Settings) -> Settings:
+    listener = listening_socket(SANDBOX_PORT)
+    supervisor.keep(listener)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings = msgspec.structs.replace(settings, provider_url=url)
+    await supervisor.start([_sandbox(supervisor.place, settings, listener.fileno())])
+    return settings
 
 
 def with_secrets(settings: Settings, place: Place) -> Settings:
@@ -134,8 +124,3 @@ def _api(settings: Settings, number: int, fd: int) -> Service:
         pass_fds=(fd,),
         stop_within_s=15.0,
     )
-
-
-def fresh_password() -> str:
-    """A password for a sample account of this start."""
-    return secrets.token_urlsafe(9)

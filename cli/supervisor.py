@@ -13,6 +13,7 @@ order, a second one kills; no process, socket or lock stays.
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -57,6 +58,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._handlers = ExitStack()
+        self._kept = ExitStack()
         self._failure: RefusedStart | None = None
 
     async def __aenter__(self) -> "Supervisor":
@@ -81,6 +83,7 @@ class Supervisor:
         try:
             await self._drain()
         finally:
+            self._kept.close()
             self._handlers.close()
             self.place.run.remove()
             self._lock.release()
@@ -93,6 +96,14 @@ class Supervisor:
     def stop(self) -> None:
         """What the first signal does: `serve` returns, a start under way is given up."""
         self._stop.set()
+
+    def keep(self, sock: socket.socket) -> None:
+        """Hold a listening socket until all children have ended.
+
+        A child that is started again inherits it, and connections that arrive meanwhile wait in
+        its backlog instead of being refused.
+        """
+        self._kept.enter_context(sock)
 
     def adopt(self, server: Server) -> None:
         """Watch an embedded server that was started on this place; a stage of its own.
