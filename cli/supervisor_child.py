@@ -14,9 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
-from cli.supervisor_identity import Identity, family_of, identify, kill_and_wait
+from cli.supervisor_identity import Identity, family_of, identify, kill_and_wait, wait_gone
 from cli.supervisor_lock import PlaceLock
 from engine.errors import RefusedStart
 
@@ -105,8 +103,7 @@ class Child:
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
         # They notice that it is gone and end by themselves; this only makes sure.
-        _, left = psutil.wait_procs(family, timeout=5)
-        kill_and_wait(left)
+        kill_and_wait(wait_gone(family, 5))
         self._gone = True
 
 

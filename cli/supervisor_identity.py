@@ -5,6 +5,7 @@ written down; only then is it ended.
 """
 
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -63,12 +64,33 @@ def family_of(pid: int) -> list[psutil.Process]:
         return []
 
 
+def wait_gone(processes: Sequence[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Wait until they have ended; those that still run.
+
+    A zombie has ended: it holds no file, socket or lock any more. Who reaps it is its parent's
+    business, and in a container whose first process reaps nobody it stays for ever.
+    """
+    until = time.monotonic() + within_s
+    while left := [process for process in processes if _runs(process)]:
+        if time.monotonic() > until:
+            return left
+        time.sleep(0.01)
+    return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill_and_wait(processes: Sequence[psutil.Process]) -> None:
     """SIGKILL; processes that have already gone are no error."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=5)
+    wait_gone(processes, 5)
 
 
 def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> bool:
@@ -84,6 +106,5 @@ def end_orphan(identity: Identity, folder: Path, *, within_s: float = 10.0) -> b
         process.send_signal(identity.stop_signal)
     except psutil.NoSuchProcess:
         return True
-    _, left = psutil.wait_procs([process, *family], timeout=within_s)
-    kill_and_wait(left)
+    kill_and_wait(wait_gone([process, *family], within_s))
     return True

@@ -18,7 +18,7 @@ from cli.embedded.valkey import start_valkey
 from cli.place import Place
 from cli.supervisor import AlreadyRunning, Supervisor
 from cli.supervisor_child import Child, Service
-from cli.supervisor_identity import Identity, identify
+from cli.supervisor_identity import Identity, end_orphan, identify, wait_gone
 from cli.supervisor_ready import answers_http
 from cli.supervisor_state import read_state
 from engine.errors import RefusedStart
@@ -252,6 +252,20 @@ async def test_strangers_are_not_ended(own_place: Place) -> None:
         for each in (elsewhere, reused):
             each.kill()
             each.wait()
+
+
+def test_what_has_ended_and_is_not_reaped_is_not_waited_for(own_place: Place) -> None:
+    """In a container whose first process reaps nobody, an orphan stays a zombie for ever."""
+    zombie = _sleeper(own_place.folder)
+    try:
+        process = psutil.Process(zombie.pid)
+        assert wait_gone([process], 0) == [process]
+        assert end_orphan(identify(zombie.pid), own_place.folder)
+        assert process.status() == psutil.STATUS_ZOMBIE
+        assert wait_gone([process], 0) == []
+    finally:
+        zombie.kill()
+        zombie.wait()
 
 
 def test_a_child_never_runs_before_it_is_written_down(own_place: Place, tmp_path: Path) -> None:
