@@ -9,6 +9,7 @@ from cli.bench.command import bench
 from cli.clean import clean
 from cli.demo.command import demo
 from cli.imports import export_command, import_command
+from cli.incidents import incidents_group
 from cli.load import load as load_command
 from cli.migrate import migrate, role_of
 from cli.schemas import schemas
@@ -40,6 +41,7 @@ COMMANDS = (
     up,
     demo,
     audit_command,
+    incidents_group,
     import_command,
     export_command,
     tokens,
