@@ -20,4 +20,9 @@ def clean() -> None:
         remove_serving_place(data_dir)
     except KaituanError as error:
         raise click.ClickException(f"{error.title} {error.detail}".strip()) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"{data_dir} cannot be removed: {error.strerror}. "
+            "Clean as the user who started Kaituan."
+        ) from None
     click.echo(f"Removed the serving data of {data_dir}.")

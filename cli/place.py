@@ -9,6 +9,7 @@ no user is created.
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import tempfile
@@ -84,10 +85,22 @@ def _open_place(folder: Path) -> Place:
 def serving_place(data_dir: Path) -> Place:
     """The lasting place of a checkout; `data_dir` is its `.kaituan`. Made when missing.
 
-    RefusedStart when it belongs to another user. Does not touch `run.json`: the supervisor
-    first takes the lock.
+    RefusedStart when it belongs to another user, or is something that is not ours to replace.
+    Does not touch `run.json`: the supervisor first takes the lock.
     """
     data_dir = data_dir.absolute()
+    try:
+        return _serving_place(data_dir)
+    except OSError as error:
+        raise RefusedStart(
+            "unwritable_place",
+            f"Kaituan cannot keep its data in {data_dir}: {error.strerror}.",
+            "Start where you may write, or set KAITUAN_DATA_DIR to a folder of yours.",
+        ) from error
+
+
+def _serving_place(data_dir: Path) -> Place:
+    _require_ours(data_dir)
     if runs_as_root():
         folder = _root_folder(data_dir)
     else:
@@ -98,6 +111,17 @@ def serving_place(data_dir: Path) -> Place:
     if folder.stat().st_uid != os.geteuid():
         raise RefusedStart("foreign_place", _foreign(data_dir))
     return _open_place(folder.resolve())
+
+
+def _require_ours(data_dir: Path) -> None:
+    """RefusedStart when a file, or somebody's own link, stands where our folder should be."""
+    linked = data_dir.is_symlink() and data_dir.readlink().parent != SERVING_ROOT
+    if (data_dir.exists() and not data_dir.is_dir()) or (runs_as_root() and linked):
+        raise RefusedStart(
+            "not_our_place",
+            f"{data_dir} is {'a link to somewhere else' if linked else 'a file'}, "
+            "and Kaituan keeps its data there: move it away, or set KAITUAN_DATA_DIR.",
+        )
 
 
 def _foreign(data_dir: Path) -> str:
@@ -126,12 +150,15 @@ def serving_folder_as_root(data_dir: Path) -> Path:
     """Where root's data of this checkout lies: a name for people and a hash of the path."""
     real = data_dir.parent.resolve() / data_dir.name
     digest = hashlib.sha256(str(real).encode()).hexdigest()[:10]
-    return SERVING_ROOT / f"{real.parent.name}-{digest}"
+    # `initdb` runs its programs through a shell that no name of a checkout should reach.
+    name = re.sub(r"[^\w.-]", "_", real.parent.name)
+    return SERVING_ROOT / f"{name}-{digest}"
 
 
 def remove_serving_place(data_dir: Path) -> None:
     """What `make clean` does with the data; RefusedStart while it is being served from."""
     data_dir = data_dir.absolute()
+    _require_ours(data_dir)
     folder = data_dir.resolve()
     if folder.is_dir():
         lock = PlaceLock(folder / "supervisor.lock")

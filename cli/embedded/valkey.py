@@ -21,7 +21,8 @@ bind 127.0.0.1
 protected-mode yes
 port {port}
 requirepass {password}
-dir {folder}
+# Not by its path: one with a space or a quote would be read as several words. It is started there.
+dir .
 daemonize no
 # The process keeps the arguments it was started with, so that people find it with `ps`.
 set-proc-title no
@@ -68,7 +69,7 @@ def valkey_service(
     password = secret(place, name)
     config = folder / "valkey.conf"
     config.touch(mode=0o600)  # it holds the password, hence a file and not arguments
-    config.write_text(_CONFIG.format(port=port, password=password, folder=folder))
+    config.write_text(_CONFIG.format(port=port, password=password))
     return Service(
         name=name,
         argv=[str(valkey_binary()), str(config), *extra],

@@ -1,0 +1,61 @@
+"""Folders as people have them: with spaces and quotes in their names, or in our way."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.embedded.postgres import start_postgres
+from cli.embedded.valkey import start_valkey
+from cli.place import SERVING_ROOT, Place, remove_serving_place, serving_place
+from cli.supervisor_state import RunFile
+from engine.errors import RefusedStart
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
+
+
+def test_the_servers_start_below_a_folder_with_an_odd_name(own_place: Place) -> None:
+    folder = own_place.folder / "我的 店's; new"
+    folder.mkdir(mode=0o755)
+    (folder / "logs").mkdir()
+    place = Place(folder, RunFile(folder))
+    valkey = start_valkey(place)
+    assert (folder / "valkey" / "appendonlydir").is_dir()
+    valkey.stop()
+    start_postgres(place).stop()
+
+
+def test_a_file_in_our_way_is_left_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / ".kaituan"
+    data_dir.write_text("somebody's")
+    for act in (serving_place, remove_serving_place):
+        with pytest.raises(RefusedStart, match="is a file"):
+            act(data_dir)
+    assert data_dir.read_text() == "somebody's"
+
+
+@only_root
+def test_somebodys_own_link_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "bigger disk"
+    elsewhere.mkdir()
+    data_dir = tmp_path / ".kaituan"
+    data_dir.symlink_to(elsewhere)
+    with pytest.raises(RefusedStart, match="is a link to somewhere else"):
+        serving_place(data_dir)
+    assert data_dir.readlink() == elsewhere
+
+
+@only_root
+def test_a_copied_checkout_gets_a_place_of_its_own(tmp_path: Path) -> None:
+    data_dir = tmp_path / ".kaituan"
+    data_dir.symlink_to(SERVING_ROOT / "of-the-checkout-it-was-copied-from")
+    place = serving_place(data_dir)
+    assert data_dir.readlink() == place.folder
+    assert place.folder.name.startswith(f"{tmp_path.name}-")
+    remove_serving_place(data_dir)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RefusedStart, match=r"cannot keep its data in .*: Not a directory"):
+        serving_place(tmp_path / "file" / ".kaituan")
