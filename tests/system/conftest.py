@@ -20,6 +20,6 @@ async def house(
     whole_house: House, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
     """The running house, in order, with an empty history."""
-    await whole_house.until_ready()
+    await whole_house.until_ready(within_s=30)
     async with lived_in(whole_house, tmp_path_factory.mktemp("history")) as one:
         yield one

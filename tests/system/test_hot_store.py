@@ -1,76 +1,18 @@
-"""The hot store loses everything, its tail, or one event in the middle: what is said, what stays.
+"""The hot store loses everything, or the tail of its file: what is said, and what stays.
 
 An ordered claim is never lost and nothing is oversold; a claim that went down with the store
 answers 410, and its key may be used again.
 """
 
-import asyncio
-import json
 import os
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine import keys
-from tests.system.house import House, Sale, kaituan
-from tests.waiting import eventually
+from tests.system.acts import claims, look, pages, sell_out, until_all
+from tests.system.house import House
 
 pytestmark = pytest.mark.slow
-
-
-async def claims(house: House, sale: Sale, names: str, count: int) -> dict[str, str]:
-    """So many customers hold a unit each: buyer → claim id."""
-    found = {}
-    for number in range(count):
-        buyer = f"{names}_{number}"
-        status, told = await house.buyer(buyer).try_claim(
-            sale.offer_id, sale.price_id, key=f"key-{buyer}"
-        )
-        assert status == 201, told
-        found[buyer] = told["claim_id"]
-    return found
-
-
-async def pages(house: House, claim_ids: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Each opens the page to pay on: buyer → page."""
-    found = {}
-    for buyer, claim_id in claim_ids.items():
-        page = await house.buyer(buyer).begin_pay(claim_id)
-        assert page is not None
-        found[buyer] = page
-    return found
-
-
-async def look(house: House, claim_ids: dict[str, str]) -> dict[str, str]:
-    """buyer → state, or the problem's code."""
-    found = {}
-    for buyer, claim_id in claim_ids.items():
-        seen = await house.buyer(buyer).look(claim_id)
-        found[buyer] = str(seen.get("code") or seen["state"])
-    return found
-
-
-async def end(house: House, claim_ids: dict[str, str], state: str) -> None:
-    """Wait until all are in this state."""
-
-    async def all_are() -> bool:
-        return set((await look(house, claim_ids)).values()) == {state}
-
-    await eventually(all_are, every_s=0.3)
-
-
-async def sell_out(house: House, sale: Sale, names: str) -> None:
-    """Buy whatever is left, and a little more: never more than there is."""
-    left = (await house.stock(sale))["available"]
-    await claims(house, sale, names, left)
-    status, told = await house.buyer(f"{names}_late").try_claim(
-        sale.offer_id, sale.price_id, key="key-too-late"
-    )
-    assert (status, told["code"]) == (409, "sold_out")
-    stock = await house.stock(sale)
-    assert stock["held"] + stock["sold"] == stock["total"]
 
 
 async def test_everything_is_flushed_in_mid_sale(house: House) -> None:
@@ -82,13 +24,15 @@ async def test_everything_is_flushed_in_mid_sale(house: House) -> None:
     paying = await pages(house, to_pay)
     for buyer, page in (await pages(house, bought)).items():
         assert await house.buyer(buyer).pay(page, bought[buyer])
-    await end(house, bought, "paid")
+    await until_all(house, bought, "paid")
     epoch = await house.epoch(sale.shard)
     with house.frozen("settle"):
         unsettled = await claims(house, sale, "unsettled", 4)
         newly = await pages(house, {"held_0": held["held_0"]})  # claim.paying is not settled
         assert await house.buyer("paying_0").pay(paying["paying_0"], to_pay["paying_0"])
-        await end(house, {"paying_0": to_pay["paying_0"]}, "paid")  # claim.paid is not settled
+        await until_all(
+            house, {"paying_0": to_pay["paying_0"]}, "paid"
+        )  # claim.paid is not settled
         await house.ask("FLUSHALL")
         status, told = await house.buyer("held_0").try_claim(
             sale.offer_id, sale.price_id, key="key-meanwhile"
@@ -104,14 +48,16 @@ async def test_everything_is_flushed_in_mid_sale(house: House) -> None:
     assert set((await look(house, bought)).values()) == {"paid"}
     for buyer in ("paying_1", "paying_2"):
         assert await house.buyer(buyer).pay(paying[buyer], to_pay[buyer])
-    await end(house, {one: to_pay[one] for one in ("paying_0", "paying_1", "paying_2")}, "paid")
-    await end(house, {"held_0": held["held_0"]}, "paid")
+    await until_all(
+        house, {one: to_pay[one] for one in ("paying_0", "paying_1", "paying_2")}, "paid"
+    )
+    await until_all(house, {"held_0": held["held_0"]}, "paid")
     assert set((await look(house, {"held_1": held["held_1"]})).values()) == {"held"}
     again = await claims(house, sale, "unsettled", 4)  # the same keys
     assert not set(again.values()) & set(unsettled.values())
     await sell_out(house, sale, "rest")
     assert await house.buyer("paying_3").pay(paying["paying_3"], to_pay["paying_3"])
-    await end(house, to_pay, "paid")
+    await until_all(house, to_pay, "paid")
     report = await house.lawful("I1", "I2", "I4", "I6", "I7", "I10", "T8")
     lost = "SELECT count(*) FROM incidents WHERE kind = 'claim_lost'"
     assert await house.scalar(lost) > 0, report.lines()
@@ -166,50 +112,3 @@ async def test_the_tail_of_the_file_is_cut(house: House, what: str) -> None:
     assert (await house.stock(sale))["held"] == 8
     await sell_out(house, sale, f"rest_{what}")
     await house.lawful("I1", "I2", "I4", "I6", "I10")
-
-
-async def test_a_planted_gap_seals_the_shard_until_a_person_goes_on(house: House) -> None:
-    sale = await house.sale(20)
-    other = await house.sale_elsewhere({sale.shard}, 20)
-    with house.frozen("settle"):
-        made = list((await claims(house, sale, "gap", 5)).items())
-        seq = re.findall(r"-(\d+)-", made[2][1])[-1]
-        events = keys.events(sale.shard, await house.epoch(sale.shard))
-        assert await house.ask("XDEL", events, f"{seq}-0") == 1
-
-    async def is_sealed() -> bool:
-        return (await house.ready()).status == 503
-
-    await eventually(is_sealed)
-    parts = json.loads((await house.ready()).body)["parts"]
-    assert {name for name, fine in parts.items() if not fine} == {f"shard_{sale.shard}"}
-    status, told = await house.buyer("gap_x").try_claim(
-        sale.offer_id, sale.price_id, key="key-meanwhile"
-    )
-    assert (status, told["code"]) == (503, "reopening")
-    elsewhere = await claims(house, other, "elsewhere", 2)
-    await end_ordered(house, elsewhere)
-    told_red = await kaituan(house.environ, "audit", "--stale-ms", "0")
-    assert told_red.code == 1, told_red.text
-    assert re.search(r"I10\s+BROKEN", told_red.text), told_red.text
-    refused = await kaituan(house.environ, "rebuild", str(sale.shard))
-    assert refused.code != 0, refused.text
-    healed = await kaituan(house.environ, "rebuild", str(sale.shard), "--past-gap")
-    assert healed.code == 0, healed.text
-    await house.until_ready()
-    states = await look(house, dict(made))
-    assert list(states.values()) == ["held"] * 2 + ["claim_lost"] * 3
-    await sell_out(house, sale, "after_gap")
-    await house.lawful("I1", "I4", "I6", "I10")
-
-
-async def end_ordered(house: House, claim_ids: dict[str, str]) -> None:
-    """Wait until every one has its order."""
-
-    async def all_are() -> bool:
-        seen = await asyncio.gather(
-            *(house.buyer(buyer).look(claim_id) for buyer, claim_id in claim_ids.items())
-        )
-        return all(one.get("ordered") for one in seen)
-
-    await eventually(all_are, every_s=0.2)
