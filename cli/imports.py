@@ -12,8 +12,9 @@ from campaigns.people.exports import EXPORTS, export_csv
 from campaigns.people.imports.service import ImportFile, ImportSummary, import_files
 from campaigns.people.phones import PhoneKeys
 from cli.supervisor_state import read_state
+from cli.words import in_words
 from engine.db import Database
-from engine.errors import BadInput, KaituanError, RefusedStart
+from engine.errors import BadInput, RefusedStart
 from engine.settings import Settings, load
 
 
@@ -27,20 +28,9 @@ def import_command(files: tuple[Path, ...]) -> None:
     The kind of each file is told by its first line. The order does not matter, and importing the
     same files again changes nothing.
     """
-    try:
+    with in_words():
         settings = reachable_settings()
-        given = read_files(files, settings)
-        summary = asyncio.run(_import(settings, given))
-    except BadInput as error:
-        sentences = cast(list[str], error.extra.get("problems", []))
-        for sentence in sentences:
-            click.echo(sentence, err=True)
-        total = cast(int, error.extra.get("total", len(sentences)))
-        if total > len(sentences):
-            click.echo(f"… and {total - len(sentences)} more", err=True)
-        raise click.ClickException(f"{error.title} {error.detail}") from None
-    except KaituanError as error:
-        raise click.ClickException(f"{error.title} {error.detail}".strip()) from None
+        summary = _import_or_say(settings, read_files(files, settings))
     for kind, counts in summary.kinds.items():
         click.echo(
             f"{kind:8} {counts.created:>7,} created {counts.changed:>7,} changed "
@@ -48,14 +38,26 @@ def import_command(files: tuple[Path, ...]) -> None:
         )
 
 
+def _import_or_say(settings: Settings, files: list[ImportFile]) -> ImportSummary:
+    """The import; what is wrong in the files goes line by line to the terminal."""
+    try:
+        return asyncio.run(_import(settings, files))
+    except BadInput as error:
+        sentences = cast(list[str], error.extra.get("problems", []))
+        for sentence in sentences:
+            click.echo(sentence, err=True)
+        total = cast(int, error.extra.get("total", len(sentences)))
+        if total > len(sentences):
+            click.echo(f"… and {total - len(sentences)} more", err=True)
+        raise
+
+
 @click.command("export")
 @click.argument("kind", type=click.Choice(EXPORTS))
 def export_command(kind: str) -> None:
     """Write one kind as CSV to standard output, phones masked; `import` takes it back."""
-    try:
+    with in_words():
         asyncio.run(_export(reachable_settings(), kind))
-    except KaituanError as error:
-        raise click.ClickException(f"{error.title} {error.detail}".strip()) from None
 
 
 def reachable_settings() -> Settings:

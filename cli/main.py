@@ -15,7 +15,7 @@ from cli.migrate import migrate, role_of
 from cli.schemas import schemas
 from cli.tokens import tokens
 from cli.up import up
-from engine.errors import KaituanError
+from cli.words import in_words
 from engine.settings import load
 
 
@@ -27,13 +27,11 @@ def main() -> None:
 @main.command("migrate")
 def migrate_command() -> None:
     """Bring KAITUAN_DATABASE_OWNER_URL to the newest schema; a second run changes nothing."""
-    settings = load()
-    if not settings.database_owner_url:
-        raise click.ClickException("Set KAITUAN_DATABASE_OWNER_URL to the owner's address.")
-    try:
+    with in_words():
+        settings = load()
+        if not settings.database_owner_url:
+            raise click.ClickException("Set KAITUAN_DATABASE_OWNER_URL to the owner's address.")
         migrate(settings.database_owner_url, role_of(settings.database_url))
-    except KaituanError as error:
-        raise click.ClickException(str(error)) from None
     click.echo("The database is at the newest schema.")
 
 

@@ -19,7 +19,9 @@ from cli.place import Place
 from cli.supervisor import Supervisor
 from cli.supervisor_child import Service
 from cli.supervisor_ready import answers_http
+from engine.db import Database
 from engine.settings import Settings, inherited_environ, to_environ
+from engine.store import check_database, check_hot_store, check_reachable, connect
 
 Say = Callable[[str], None]
 SANDBOX_PORT = 8090
@@ -28,6 +30,7 @@ SANDBOX_PORT = 8090
 async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settings:
     """Start what `given` does not name, migrate, and wait until the API is ready."""
     place = supervisor.place
+    await _check_given(given, say)
     settings = with_secrets(given, place)
     settings = await _start_stores(supervisor, settings, say)
     if settings.database_owner_url:
@@ -65,6 +68,31 @@ def with_secrets(settings: Settings, place: Place) -> Settings:
         if not getattr(settings, name)
     }
     return msgspec.structs.replace(settings, data_dir=str(place.folder), **missing)
+
+
+async def _check_given(settings: Settings, say: Say) -> None:
+    """Refuse unfit or unreachable servers here, in a sentence, before anything is started.
+
+    Each process checks again for itself; only its log would say why it does not start.
+    """
+    warnings: list[str] = []
+    for url in {settings.redis_url, settings.queue_url} - {""}:
+        client = connect(url, pool_max=1)
+        try:
+            if url == settings.redis_url:
+                warnings += await check_hot_store(client, unsafe=settings.unsafe_store)
+            else:
+                await check_reachable(client)
+        finally:
+            await client.aclose()
+    if settings.database_url:
+        db = Database(settings.database_url, pool_max=1)
+        try:
+            warnings += await check_database(db, unsafe=settings.unsafe_store)
+        finally:
+            await db.close()
+    for warning in warnings:
+        say(warning)
 
 
 async def _start_stores(supervisor: Supervisor, settings: Settings, say: Say) -> Settings:

@@ -11,8 +11,9 @@ from sqlalchemy import exists, select
 from campaigns.order.models import Order
 from campaigns.people.models import Member
 from cli.imports import reachable_settings
+from cli.words import in_words
 from engine.db import Database
-from engine.errors import KaituanError, RefusedStart
+from engine.errors import RefusedStart
 from engine.ids import now_ms
 from engine.settings import Settings
 from engine.tokens import TokenKeys
@@ -67,10 +68,8 @@ async def sample_tokens(settings: Settings, count: int) -> list[SampleToken]:
 @click.option("--plain", is_flag=True, help="Only the tokens, one a line.")
 def tokens(count: int, plain: bool) -> None:
     """Bearer tokens of sample customers, one JSON object a line; development mode only."""
-    try:
+    with in_words():
         made = asyncio.run(sample_tokens(reachable_settings(), count))
-    except KaituanError as error:
-        raise click.ClickException(f"{error.title} {error.detail}".strip()) from None
     for one in made:
         line = one.token.encode() if plain else msgspec.json.encode(one._asdict())
         sys.stdout.buffer.write(line + b"\n")

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import click
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cli.imports import reachable_settings
+from cli.words import in_words
 from engine.db import Database
-from engine.errors import KaituanError
 
 T = TypeVar("T")
 
@@ -25,7 +24,5 @@ def in_transaction(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         finally:
             await db.close()
 
-    try:
+    with in_words():
         return asyncio.run(run())
-    except KaituanError as error:
-        raise click.ClickException(f"{error.title} {error.detail}".strip()) from None

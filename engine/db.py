@@ -7,6 +7,8 @@ any error. Nothing outside may be called while it is open. `Base` is the parent 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -14,6 +16,10 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
+
+from engine.errors import RefusedStart
+
+_DRIVERS = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
 class Base(DeclarativeBase):
@@ -40,8 +46,20 @@ class Database:
         await self.engine.dispose()
 
 
-def async_url(url: str) -> str:
-    """A `postgresql://` address as SQLAlchemy wants it for asyncpg."""
-    return url.replace("postgresql://", "postgresql+asyncpg://", 1).replace(
-        "postgres://", "postgresql+asyncpg://", 1
-    )
+def async_url(url: str) -> URL:
+    """A `postgresql://` address for asyncpg; RefusedStart `bad_address` for any other.
+
+    `sslmode=require`, as providers write it, is what asyncpg calls `ssl`.
+    """
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = None
+    if parts is None or parts.drivername not in _DRIVERS or not parts.database:
+        raise RefusedStart(  # its password is not repeated
+            "bad_address",
+            "The database's address is not one like postgresql://user:password@host:5432/name.",
+            "Correct KAITUAN_DATABASE_URL or KAITUAN_DATABASE_OWNER_URL.",
+        )
+    query = {"ssl" if name == "sslmode" else name: value for name, value in parts.query.items()}
+    return parts.set(drivername="postgresql+asyncpg", query=query)

@@ -5,7 +5,9 @@ so a value never needs a comment to be read. A wrong value refuses the start and
 """
 
 import os
+import re
 from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -21,7 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: str = ""  # the app's role: it may insert postings, never change them
     database_owner_url: str = ""  # the owner's role: migrations only
 
-    mode: str = "production"  # "development" opens sandbox codes and sample tokens
+    # Development opens sandbox codes and sample tokens.
+    mode: Literal["production", "development"] = "production"
     unsafe_store: bool = False  # accept a hot store that can lose or evict data (development)
     data_dir: str = ".kaituan"
 
@@ -38,8 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # API
     api_host: str = "127.0.0.1"
-    api_port: int = 8080
-    api_processes: int = 2
+    api_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080  # 0: any free one
+    api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     body_bytes_max: int = 65_536
     claims_in_flight_max: int = 4_096
     token_ttl_ms: int = 12 * 3_600_000
@@ -55,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     csv_batch_max: int = 1_000
 
     # Hot state
-    shards: int = 4
+    shards: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 4
     hold_ms: int = 90_000
     pay_ms: int = 300_000
     settle_lag_max_ms: int = 10_000
@@ -110,7 +113,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise RefusedStart("bad_setting", f"A setting cannot be used: {error}") from error
+        said = re.sub(r" - at `\$\.(\w+)`$", lambda at: f" in {_PREFIX}{at[1].upper()}", str(error))
+        raise RefusedStart("bad_setting", f"A setting cannot be used: {said}.") from error
 
 
 def to_environ(settings: Settings) -> dict[str, str]:

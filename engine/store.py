@@ -8,6 +8,7 @@ configured so that it can lose or evict data, in one sentence that says what to 
 import logging
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -47,7 +48,9 @@ def connect(
 
     A repeated EVALSHA could act twice where the first answer was lost; callers repeat by claim
     id instead. At `pool_max` connections callers wait up to `timeout_s`, then get an error.
+    RefusedStart when `url` is no `redis://` address.
     """
+    _require_address(url)
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=pool_max,
@@ -62,14 +65,36 @@ def connect(
     return Redis.from_pool(pool)
 
 
-async def check_hot_store(client: Redis, *, unsafe: bool) -> list[str]:
-    """Warnings about the server behind `client`; RefusedStart when it is not fit for claims."""
+def _require_address(url: str) -> None:
+    # The lean connection of the hot path speaks plain TCP: no sockets, no TLS.
     try:
-        info = await client.info("server")
+        parts = urlsplit(url)
+        fit = parts.scheme == "redis" and bool(parts.hostname) and parts.port != 0
+        fit = fit and re.fullmatch(r"/?[0-9]*", parts.path) is not None
+    except ValueError:  # the port is no number
+        fit = False
+    if not fit:  # its password is not repeated
+        raise RefusedStart(
+            "bad_address",
+            "The address of the hot store or queue is not one like redis://:password@host:6379/0.",
+            "Correct KAITUAN_REDIS_URL or KAITUAN_QUEUE_URL.",
+        )
+
+
+async def check_reachable(client: Redis) -> dict[str, object]:
+    """What the server behind `client` says of itself; RefusedStart when it does not answer."""
+    try:
+        info: dict[str, object] = await client.info("server")
     except (RedisError, OSError) as error:
         raise RefusedStart(
-            "store_unreachable", f"The hot store cannot be reached: {error}."
+            "store_unreachable", f"The hot store or queue cannot be reached: {error}."
         ) from error
+    return info
+
+
+async def check_hot_store(client: Redis, *, unsafe: bool) -> list[str]:
+    """Warnings about the server behind `client`; RefusedStart when it is not fit for claims."""
+    info = await check_reachable(client)
     troubles = _version_trouble(info)
     for name, (wanted, risk) in _HOT_SETTINGS.items():
         troubles += await _setting_trouble(client, name, wanted, risk)
@@ -122,7 +147,7 @@ async def check_database(db: Database, *, unsafe: bool) -> list[str]:
                 {"names": list(names)},
             )
             found: dict[str, str] = {str(row[0]): str(row[1]) for row in rows}
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, OSError, TypeError) as error:  # TypeError: an option asyncpg does not know
         raise RefusedStart(
             "database_unreachable", f"PostgreSQL cannot be reached: {error}."
         ) from error

@@ -1,6 +1,7 @@
 """`kaituan tokens`: genuine tokens of members, and only in development mode."""
 
 import asyncio
+from typing import Literal
 
 import msgspec
 import pytest
@@ -18,7 +19,10 @@ from tests.conftest import DbUrls
 _SECRET = "a secret for tests only"
 
 
-async def _settings(db: Database, urls: DbUrls, mode: str = "development") -> Settings:
+Mode = Literal["production", "development"]
+
+
+async def _settings(db: Database, urls: DbUrls, mode: Mode = "development") -> Settings:
     async with db.begin() as session:
         session.add_all(
             Member(
