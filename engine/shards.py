@@ -91,8 +91,10 @@ class Epochs:
 
     async def _keep(self) -> None:
         while True:
+            # Not wait_for: before Python 3.12 it swallows a cancel in the turn of the wake-up.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._every_s)
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self.refresh()

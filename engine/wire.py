@@ -183,11 +183,14 @@ class Wire:
     async def _connect(self) -> _Line:
         url, loop = self._url, asyncio.get_running_loop()
         line = _Line(self._stall_ms)
-        await asyncio.wait_for(
-            loop.create_connection(lambda: line, url.hostname or "127.0.0.1", url.port or 6379), 5
-        )
+        # Not wait_for: before Python 3.12 it swallows a cancel in the turn of its success.
+        async with asyncio.timeout(5):
+            await loop.create_connection(
+                lambda: line, url.hostname or "127.0.0.1", url.port or 6379
+            )
         try:
-            await asyncio.wait_for(self._greet(line), 5)
+            async with asyncio.timeout(5):
+                await self._greet(line)
         except BaseException:
             line.transport.abort()
             raise
