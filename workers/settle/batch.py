@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.db import Database
 from engine.events import AnyEvent, decode
+from workers.settle.away import is_outage
 from workers.settle.dead_letters import bury, claims_with_open_letters
 from workers.settle.fold import Poison, fold
 from workers.settle.load import load_book
@@ -25,7 +24,6 @@ from workers.settle.write import write_book
 log = logging.getLogger(__name__)
 
 Entry = tuple[int, Mapping[str, str]]  # seq and the stream entry's fields
-_RETRY_STATES = ("40", "53", "55", "57", "58", "08")  # conflicts, resources, outages: not poison
 
 _ARCHIVE = text(
     "INSERT INTO event_batches (shard, epoch, first_seq, last_seq, payload, orphaned)"
@@ -99,22 +97,6 @@ async def settle_batch(db: Database, position: Position, entries: Sequence[Entry
                 raise
             await _settle(db, position, [entry], bury_refused=True, why=str(error)[:500])
     return len(entries)
-
-
-def is_outage(error: Exception) -> bool:
-    """Whether the database is away or asks for another try, rather than refusing the rows."""
-    if isinstance(error, OSError | PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if isinstance(error, InterfaceError):
-        # The driver calls a value that fits no column (2^63, say) a DataError, which SQLAlchemy
-        # shows as InterfaceError as well: that one is refused, however often it is tried.
-        return not isinstance(getattr(error.orig, "__cause__", None), ValueError)
-    if isinstance(error, OperationalError):
-        return True
-    state = str(getattr(error.orig, "sqlstate", "") or "")
-    return error.connection_invalidated or state[:2] in _RETRY_STATES
 
 
 async def _settle(

@@ -5,15 +5,18 @@ note. Until then the audit is red and later events of the claim follow the first
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.errors import Conflict, Missing
 from engine.events import decode
 from engine.ids import now_ms
 from engine.models import DeadLetter
+from workers.settle.away import is_outage
 from workers.settle.fold import Poison, fold
 from workers.settle.load import load_book
 from workers.settle.write import write_book
@@ -22,6 +25,9 @@ _OPEN = text(
     "SELECT DISTINCT claim_id FROM dead_letters"
     " WHERE state = 'open' AND claim_id = ANY(CAST(:ids AS text[]))"
 )
+
+
+_HOLD_OPEN = text("SELECT state FROM shard_position WHERE shard = :shard FOR SHARE")
 
 
 async def claims_with_open_letters(session: AsyncSession, claims: Collection[str]) -> set[str]:
@@ -77,30 +83,44 @@ async def _letters_like(session: AsyncSession, letter_id: int) -> list[DeadLette
     return list((await session.scalars(query)).all())
 
 
-async def retry(session: AsyncSession, letter_id: int) -> int:
-    """Settle the letter and the later ones of its claim now; how many. Conflict if refused."""
+async def retry(session: AsyncSession, letter_id: int) -> Sequence[DeadLetter]:
+    """Settle the letter and the later ones of its claim now; which. Conflict if refused.
+
+    The shard must be open, and stays so until the transaction ends: a rebuild that reads the
+    rows at the same time would see half of it.
+    """
     letters = await _letters_like(session, letter_id)
-    first = letters[0]
-    try:
-        events = [
-            decode(one.seq, msgspec.msgpack.decode(one.payload, type=dict[str, str]))
-            for one in letters
-        ]
-        book = await load_book(session, first.shard, first.epoch, events)
-        for event in events:
-            fold(book, event)
-    except (Poison, ValueError) as error:
-        raise Conflict("still_poison", "It still cannot be settled", str(error)) from error
-    await write_book(session, book)
+    shard = letters[0].shard
+    state = await session.scalar(_HOLD_OPEN, {"shard": shard})
+    if state != "open":
+        raise Conflict("shard_not_open", f"Shard {shard} is {state}", "Try again once it is open.")
+    for epoch, some in groupby(letters, key=lambda one: one.epoch):
+        try:
+            events = [
+                decode(one.seq, msgspec.msgpack.decode(one.payload, type=dict[str, str]))
+                for one in some
+            ]
+            book = await load_book(session, shard, epoch, events)
+            for event in events:
+                fold(book, event)
+            await write_book(session, book)
+        except (Poison, ValueError, msgspec.ValidationError, DBAPIError) as error:
+            if is_outage(error):
+                raise
+            raise Conflict("still_poison", "It still cannot be settled", _first(error)) from error
     _resolve(letters, "settled", "")
-    return len(letters)
+    return letters
 
 
-async def discard(session: AsyncSession, letter_id: int, note: str) -> int:
-    """Close the letter and the later ones of its claim without effect; how many."""
+async def discard(session: AsyncSession, letter_id: int, note: str) -> Sequence[DeadLetter]:
+    """Close the letter and the later ones of its claim without effect; which."""
     letters = await _letters_like(session, letter_id)
     _resolve(letters, "discarded", note)
-    return len(letters)
+    return letters
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _resolve(letters: Sequence[DeadLetter], state: str, note: str) -> None:

@@ -9,18 +9,17 @@ import asyncio
 import logging
 
 import hiredis
-from sqlalchemy.exc import DBAPIError
 
 from engine import keys
 from engine.db import Database
 from engine.errors import RefusedStart, Unavailable
-from engine.ids import now_ms
 from engine.inventory import Inventory
 from engine.scripts import load_all
 from engine.settings import Settings
 from engine.stream import Look, look, trim
 from workers.settle import positions
-from workers.settle.batch import is_outage, settle_batch
+from workers.settle.away import is_outage
+from workers.settle.batch import settle_batch
 from workers.settle.positions import LostRace, Position
 from workers.settle.reopen import Gap, Reopener, gapless
 
@@ -66,8 +65,8 @@ class Settler:
             except hiredis.ReplyError as error:
                 self._wire.hang_up()  # scripts flushed, store loading or full: begin anew
                 settled = self._say(f"hot store refuses: {error}")
-            except (DBAPIError, OSError) as error:
-                if isinstance(error, DBAPIError) and not is_outage(error):
+            except Exception as error:
+                if not is_outage(error):
                     raise
                 settled = self._say(f"database away: {type(error).__name__}")
             if settled <= 0:
@@ -185,8 +184,7 @@ class Settler:
 
     async def _abandoned(self, position: Position) -> bool:
         async with self._db.begin() as session:
-            beat = await positions.last_beat(session, position.shard)
-        return now_ms() - beat > self._take_over_ms
+            return await positions.idle_ms(session, position.shard) > self._take_over_ms
 
     async def _seal_gap(self, position: Position, seen: Look) -> None:
         await self._still(position)  # a settler ahead of us may have trimmed what we look for

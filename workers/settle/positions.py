@@ -190,7 +190,7 @@ async def beat(session: AsyncSession, position: Position) -> None:
     )
 
 
-async def last_beat(session: AsyncSession, shard: int) -> int:
-    """When the row last moved, in ms; 0 when it never did."""
+async def idle_ms(session: AsyncSession, shard: int) -> int:
+    """How long ago the row last moved; a very long time when it never did."""
     beat: int | None = await session.scalar(_LAST_BEAT, {"shard": shard})
-    return beat or 0
+    return now_ms() - (beat or 0)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from campaigns.audit_log import record_change
 from engine import keys
 from engine.db import Database
 from engine.errors import RefusedStart, Unavailable
@@ -65,12 +66,19 @@ class Reopener:
         self._scripts = load_all()
 
     async def reopen(
-        self, position: Position, why: str, *, past_gap: bool = False, force: bool = False
+        self,
+        position: Position,
+        why: str,
+        *,
+        past_gap: bool = False,
+        force: bool = False,
+        actor: str = "",
     ) -> Position:
         """Open the shard under a new epoch; the new position.
 
         The state is rebuilt from PostgreSQL when the hot store lacks something that was settled,
-        or with `force`; otherwise it stays as it is.
+        or with `force`; otherwise it stays as it is. `actor`: the person who wants it, for the
+        audit log.
 
         Raises Gap when the old stream has one (unless `past_gap`: what lies behind it is archived
         as orphaned and the state rebuilt), LostRace when another settler was first, Unavailable
@@ -87,6 +95,9 @@ class Reopener:
             position = await positions.raise_epoch(session, position, why)
             if past_gap:
                 await positions.resolve_gaps(session, shard)
+            if actor:
+                new = {"epoch": position.epoch, "past_gap": past_gap}
+                record_change(session, actor, "shard.rebuild", f"shard:{shard}", **new)
         intact = whole and not past_gap and not force
         async with beating(self._db, position):
             await self._write(position, why, intact=intact)

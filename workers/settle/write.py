@@ -1,10 +1,13 @@
-"""Write a folded book back: one statement per table, arrays unnested by PostgreSQL."""
+"""Write a folded book back: new orders by COPY, else one statement per table with arrays."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
+import asyncpg
 import msgspec
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.ids import new_id, now_ms
@@ -12,26 +15,15 @@ from engine.incidents import record_incident
 from engine.ledger.post import post
 from workers.settle.book import Book, OrderNow
 
-# column → array type; the order of both statements' parameters
-_INSERTED: dict[str, str] = {
-    "id": "text",
-    "claim_id": "text",
-    "offer_id": "text",
-    "campaign_id": "text",
-    "version": "int",
-    "buyer_id": "text",
-    "qty": "int",
-    "units": "int",
-    "price_id": "text",
-    "unit_price_fen": "bigint",
-    "amount_fen": "bigint",
-    "claimed_at_ms": "bigint",
-    "expires_at_ms": "bigint",
-    "idem_key": "text",
-    "body_hash": "text",
-    "touch": "text",
-    "credit": "jsonb",
-}
+# what COPY fills of a new order, `credit` last; the rest have defaults or stay NULL
+_COPIED = (
+    *("id", "claim_id", "offer_id", "campaign_id", "version", "buyer_id", "qty", "units"),
+    *("price_id", "unit_price_fen", "amount_fen", "claimed_at_ms", "expires_at_ms", "idem_key"),
+    *("body_hash", "touch", "state", "claim_state", "reason", "pay_expires_at_ms", "attempt_id"),
+    *("payment_id", "paid_at_ms", "paid_fen", "release_due"),
+)
+_values_of = attrgetter(*_COPIED)
+# column → array type; the order of the statement's parameters
 _CHANGED: dict[str, str] = {
     "state": "text",
     "claim_state": "text",
@@ -44,27 +36,13 @@ _CHANGED: dict[str, str] = {
     "paid_fen": "bigint",
     "release_due": "boolean",
 }
-_ALL = {**_INSERTED, **_CHANGED}
 
 
 def _unnest(columns: dict[str, str]) -> str:
-    arrays = ", ".join(
-        f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])"
-        for name, kind in columns.items()
-    )
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
     return f"unnest({arrays}) AS given({', '.join(columns)})"
 
 
-def _picked(columns: dict[str, str]) -> str:
-    return ", ".join(
-        f"CAST({name} AS jsonb)" if kind == "jsonb" else name for name, kind in columns.items()
-    )
-
-
-_INSERT_ORDERS = text(
-    f"INSERT INTO orders (shard, refunded_fen, {', '.join(_ALL)}) "
-    f"SELECT :shard, 0, {_picked(_ALL)} FROM {_unnest(_ALL)}"
-)
 _UPDATE_ORDERS = text(
     f"UPDATE orders SET {', '.join(f'{name} = given.{name}' for name in _CHANGED)} "
     f"FROM {_unnest({'id': 'text', **_CHANGED})} WHERE orders.id = given.id"
@@ -121,7 +99,7 @@ async def write_book(session: AsyncSession, book: Book) -> None:
         if not (order := book.orders[claim_id]).fresh
     ]
     if fresh:
-        await session.execute(_INSERT_ORDERS, {"shard": book.shard, **_columns(fresh, _ALL)})
+        await _copy_orders(session, book.shard, fresh)
     if changed:
         await session.execute(_UPDATE_ORDERS, _columns(changed, {"id": "text", **_CHANGED}))
     if book.touched_offers:
@@ -137,16 +115,31 @@ async def write_book(session: AsyncSession, book: Book) -> None:
         await post(session, book.postings)
 
 
+async def _copy_orders(session: AsyncSession, shard: int, fresh: Sequence[OrderNow]) -> None:
+    """New orders by COPY, in the session's own transaction.
+
+    Measured, batches of 500: 22 µs a row where INSERT from unnested arrays took 37, and a third
+    of the work in this process. What it raises is put as the rest of the session puts it.
+    """
+    connection = await session.connection()
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    assert raw.is_in_transaction()  # a COPY outside would be committed by itself
+    encode = msgspec.json.encode
+    records = [(shard, 0, *_values_of(order), encode(order.credit).decode()) for order in fresh]
+    columns = ("shard", "refunded_fen", *_COPIED, "credit")
+    try:
+        await raw.copy_records_to_table("orders", records=records, columns=columns)
+    except asyncpg.PostgresError as error:
+        raise DBAPIError("COPY orders", None, error) from error
+    except asyncpg.InterfaceError as error:
+        if isinstance(error, ValueError):  # a value that fits no column
+            raise
+        raise InterfaceError("COPY orders", None, error) from error
+
+
 def _columns(orders: Sequence[OrderNow], columns: dict[str, str]) -> dict[str, list[Any]]:
-    return {
-        name: [
-            msgspec.json.encode(getattr(order, name)).decode()
-            if kind == "jsonb"
-            else getattr(order, name)
-            for order in orders
-        ]
-        for name, kind in columns.items()
-    }
+    return {name: [getattr(order, name) for order in orders] for name in columns}
 
 
 async def _write_applied(session: AsyncSession, book: Book) -> None:
