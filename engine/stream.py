@@ -52,5 +52,8 @@ def _text(part: bytes | None) -> str:
 
 
 def _entry(entry_id: bytes, flat: list[bytes]) -> tuple[int, dict[str, str]]:
-    parts = [_text(part) for part in flat]
-    return int(entry_id.split(b"-")[0]), dict(zip(parts[::2], parts[1::2], strict=True))
+    try:
+        parts = [part.decode() for part in flat]
+    except (UnicodeDecodeError, AttributeError):  # no script of ours writes that: poison, kept
+        parts = [_text(part) for part in flat]
+    return int(entry_id[: entry_id.index(b"-")]), dict(zip(parts[::2], parts[1::2], strict=True))

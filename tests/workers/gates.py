@@ -45,6 +45,10 @@ class GatedDatabase(Database):
                 await gate(f"sql {' '.join(str(statement).split())[:60]}")
                 return await super().scalars(statement, *given, **more)
 
+            async def connection(self, *given: Any, **more: Any) -> Any:
+                await gate("sql COPY orders")  # the only use of a session's bare connection
+                return await super().connection(*given, **more)
+
             async def flush(self, objects: Any = None) -> None:
                 await gate("sql flush")
                 await super().flush(objects)

@@ -74,4 +74,4 @@ async def test_a_crash_at_any_step_of_a_batch_repeats_harmlessly(
             if not steps.where:
                 break
     assert {"before commit", "after commit", "before settled"} <= set(where)
-    assert any("INSERT INTO orders" in step for step in where), where
+    assert any("COPY orders" in step for step in where), where

@@ -34,8 +34,6 @@ async def serve(settings: Settings) -> None:
     try:
         await check_database(db, unsafe=settings.unsafe_store)
         await wire.start()
-        import gc
-        gc.collect(); gc.freeze(); gc.set_threshold(50_000, 20, 100)
         await Settler(db, Inventory(wire, Epochs(db)), settings).run(stop)
     finally:
         await wire.close()
