@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.audit import audit_at_rest
@@ -60,7 +61,7 @@ def load(users: int, seconds: int, report: Path, seed: int | None) -> None:
         chosen = secrets.randbelow(10_000) if seed is None else seed
         verdict = asyncio.run(_load(console, users, seconds, report.absolute(), chosen))
     except (Refused, Lost) as error:
-        console.print(f"[red]The load could not be played to its end:[/] {error}")
+        console.print(f"[red]The load could not be played to its end:[/] {escape(str(error))}")
         sys.exit(1)
     except KaituanError as error:
         console.print(f"{error.title} {error.detail}".strip(), markup=False)
@@ -202,7 +203,7 @@ def _show(
     for line in laws.lines():
         console.print(line, highlight=False, markup=False)
     for complaint in verdict.complaints:
-        console.print(f"[red]{complaint}[/]", highlight=False)
+        console.print(f"[red]{escape(complaint)}[/]", highlight=False)
     console.print(f"Report: {report}", highlight=False)
     console.print(
         f"[bold green]Passed:[/] every answer was expected and every law holds. Seed {seed}."

@@ -1,13 +1,37 @@
 """What a command says when it cannot do its work: one sentence, never a traceback."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
+from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaigns.problems import is_store_trouble
 from engine.errors import KaituanError
+
+
+class _FileToWrite(click.Path):
+    """A file that will be written at the end: whether it can be is said at the beginning."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.parent.is_dir():
+            self.fail(f"There is no folder {path.parent} to write {path.name} into.", param, ctx)
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            self.fail(f"{path} cannot be written by you.", param, ctx)
+        return path
+
+
+FILE_TO_WRITE = _FileToWrite(dir_okay=False)
+
+
+def plain(console: Console, text: str) -> None:
+    """Print as it is: brackets are no markup, addresses are not wrapped."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
 from cli.bench import parts
 from cli.bench.arena import Arena, open_arena
@@ -28,8 +29,8 @@ Work = Callable[[], Awaitable[Figure]]
 
 @click.command("bench")
 @click.option("--quick", is_flag=True, help="One round of a second per part, to see that it runs.")
-@click.option("--repeats", type=click.IntRange(1, 50), default=5, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.5, 60), default=3.0, show_default=True)
+@click.option("--repeats", type=click.IntRange(1, 50), default=3, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.5, 60), default=2.5, show_default=True)
 @click.option("--generators", type=click.IntRange(1, 8), default=1, show_default=True)
 @click.option(
     "--results",
@@ -45,7 +46,7 @@ def bench(quick: bool, repeats: int, seconds: float, generators: int, file: Path
     try:
         results = asyncio.run(_bench(console, rounds, 1.0 if quick else seconds, generators))
     except (Refused, Lost) as error:
-        console.print(f"[red]The benchmark could not be run:[/] {error}")
+        console.print(f"[red]The benchmark could not be run:[/] {escape(str(error))}")
         sys.exit(1)
     except KaituanError as error:
         console.print(f"{error.title} {error.detail}".strip(), markup=False)
@@ -77,6 +78,8 @@ async def _bench(console: Console, rounds: int, seconds: float, generators: int)
             )
             say(f"round {number + 1} of {rounds}, per s: {rates}")
         command = f"kaituan bench --repeats {rounds} --seconds {seconds:g}"
+        if generators > 1:
+            command += f" --generators {generators}"
         after = list(os.getloadavg())
         results = summarise(figures, command, {"before": before, "after": after})
         show(console, results)
@@ -107,6 +110,7 @@ class _Rounds:
             settled = await parts.settle_backlog(self._arena)
             if name[0] == "ours":
                 made.append((("settle", 0), settled))
+            await self._arena.forget_lone_claims()
         return made
 
     def _http(self, connections: int) -> list[tuple[Name, Work]]:

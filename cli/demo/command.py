@@ -6,13 +6,14 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
 from cli.demo.evening import EveningFailed, play
 from cli.demo.headquarters import Headquarters, Refused
@@ -24,6 +25,7 @@ from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
 from cli.shop import HQ_LOGIN, open_shop
 from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
+from cli.words import FILE_TO_WRITE, plain
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
 from loadtests.lean import Lost
@@ -33,10 +35,10 @@ EVENINGS = (("周五夜场", "refund"), ("周六返场", "retake"))
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End by itself: summary, audit, exit 0 only if lawful.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "json_file", type=FILE_TO_WRITE, help="Write the summary for machines.")
 @click.option("--customers", type=click.IntRange(30, 1_800), default=400, show_default=True)
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
-@click.option("--svg", "svg_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--svg", "svg_file", type=FILE_TO_WRITE, help="Draw the evening as a picture.")
 def demo(
     once: bool, json_file: Path | None, customers: int, seed: int | None, svg_file: Path | None
 ) -> None:
@@ -44,23 +46,28 @@ def demo(
     console = Console()
     screen = Screen(console)
     chosen = secrets.randbelow(10_000) if seed is None else seed
+
+    def keep(summary: Summary) -> None:
+        if json_file is not None:
+            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+        if svg_file is not None:
+            _draw(svg_file, screen, summary)
+
     try:
-        summary = asyncio.run(_demo(screen, once=once, customers=customers, seed=chosen))
+        summary = asyncio.run(_demo(screen, once=once, customers=customers, seed=chosen, keep=keep))
     except AlreadyRunning as running:
         console.print(running.title)
         return
     except KeyboardInterrupt:
         sys.exit(130)
     except (EveningFailed, Refused, Lost) as error:
-        console.print(f"[red]The evening could not be played to its end:[/] {error}")
+        console.print(f"[red]The evening could not be played to its end:[/] {escape(str(error))}")
         sys.exit(1)
     except KaituanError as error:
-        console.print(f"{error.title} {error.detail}".strip())
+        plain(console, f"{error.title} {error.detail}".strip())
         sys.exit(3)
-    if json_file is not None and summary is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
-    if svg_file is not None and summary is not None:
-        _draw(svg_file, screen, summary)
+    if summary is None:
+        console.print("Stopped before the evening had ended; nothing is left running.")
     if summary is None or not summary.ok:
         sys.exit(1)
 
@@ -85,14 +92,16 @@ async def _place(settings: Settings, *, once: bool) -> AsyncIterator[Place]:
         yield serving_place(Path(settings.data_dir))
 
 
-async def _demo(screen: Screen, *, once: bool, customers: int, seed: int) -> Summary | None:
-    """Play; with `once` the summary, else None only when interrupted before there was one."""
+async def _demo(
+    screen: Screen, *, once: bool, customers: int, seed: int, keep: Callable[[Summary], None]
+) -> Summary | None:
+    """Play, and hand the summary to `keep` at once; None when interrupted before there was one."""
     settings = msgspec.structs.replace(load(), mode="development")
     summary: Summary | None = None
     console = screen.console
 
     def say(text: str) -> None:
-        console.print(text, highlight=False)
+        plain(console, text)
 
     async with _place(settings, once=once) as place, Supervisor(place, say=say) as supervisor:
         say("Starting Kaituan on this machine …")
@@ -104,6 +113,7 @@ async def _demo(screen: Screen, *, once: bool, customers: int, seed: int) -> Sum
             _evenings(screen, running, password, place, customers=customers, seed=seed),
         )
         show(console, summary)
+        keep(summary)
         if not once:
             _doors(console, running, password)
             await supervisor.serve(running.public_url, to_environ(running))
@@ -172,4 +182,5 @@ def _doors(console: Console, settings: Settings, password: str) -> None:
         f"  HQ signs in as [bold]{HQ_LOGIN}[/] with password [bold]{password}[/]; customers by "
         f"phone,\n  19900000001 and on (development mode shows the code in the answer).",
         highlight=False,
+        soft_wrap=True,
     )

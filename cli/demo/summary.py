@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.audit import audit_at_rest
@@ -81,10 +82,10 @@ def show(console: Console, summary: Summary) -> None:
         word = {True: "[green]holds[/]", False: "[red]BROKEN[/]", None: "[yellow]not checked[/]"}
         laws.add_row(name, word[law["ok"]], f"{law['checked']:,}", law["sentence"])
         for problem in law["problems"]:
-            laws.add_row("", "", "", f"[red]{problem}[/]")
+            laws.add_row("", "", "", f"[red]{escape(problem)}[/]")
     console.print(laws)
     for error in seen["errors"]:
-        console.print(f"[red]client:[/] {error}")
+        console.print(f"[red]client:[/] {escape(error)}")
     console.print(
         f"[bold green]All laws hold.[/] Seed {summary.seed}."
         if summary.ok
