@@ -2,7 +2,7 @@
 
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,14 +16,14 @@ from cli.cpu import cores
 Name = tuple[str, int]  # part and connections (0: does not apply)
 
 PARTS = {
-    "echo": "bare ASGI echo, no store",
-    "plain": "Litestar route + one redis-py EVALSHA each",
-    "ours+settler": "ours, everything on, settler running",
-    "ours": "ours, everything on, settler stopped",
-    "store": "Valkey alone, EVALSHA, one at a time",
-    "store_16": "Valkey alone, EVALSHA, 16 deep",
-    "copy": "COPY of order rows: the ceiling",
-    "settle": "our settler: claim → order row",
+    "echo": "bare ASGI echo",
+    "plain": "Litestar + redis-py",
+    "ours+settler": "ours, settler running",
+    "ours": "ours, settler stopped",
+    "store": "Valkey alone, 1 deep",
+    "store_16": "Valkey alone, 16 deep",
+    "copy": "COPY of order rows",
+    "settle": "our settler",
 }
 # Whose CPU per answer is told.
 SERVER = {
@@ -134,38 +134,57 @@ def summarise(
 
 
 def show(console: Console, results: Results) -> None:
-    """Two tables: what was measured, and the ratios beside their goals."""
-    table = Table(
-        title="Medians, and the server's CPU per answer",
-        title_justify="left",
-    )
-    table.add_column("what")
-    for column in ("conn.", "per s", "p50 ms", "p95", "p99", "µs CPU"):
-        table.add_column(column, justify="right")
-    table.add_column("cores used")
-    for part, words in PARTS.items():
-        for connections, one in results.parts.get(part, {}).items():
-            times = (one.p50_ms, one.p95_ms, one.p99_ms)
-            used = sorted(one.cores.items(), key=lambda each: -each[1])
-            table.add_row(
-                words,
-                connections,
-                f"{one.per_s:,.0f}",
-                *(f"{ms:,.1f}" if ms else "" for ms in times),
-                f"{one.cpu_us:,.0f}" if one.cpu_us else "",
-                ", ".join(f"{name} {share:.2f}" for name, share in used if share >= 0.03),
-            )
-    ratios = Table(title="Ratios in this run", title_justify="left")
-    for column in ("ratio", "conn.", "is", "goal"):
-        ratios.add_column(column, justify="left" if column == "ratio" else "right")
-    for words, by_connections in results.ratios.items():
-        for connections, value in by_connections.items():
-            ratios.add_row(words, connections, f"{value:.2f}", RATIOS[words][2])
-    console.print(table)
-    console.print(ratios)
+    """Three tables: what was measured, who used the cores, and the ratios beside their goals."""
+    console.print(_rates(results))
+    console.print(_cores(results))
+    console.print(_ratios(results))
     before, after = results.load_average["before"][0], results.load_average["after"][0]
     console.print(
         f"{results.machine['cores']} cores shared by generator and servers; load average "
         f"{before:.1f} before and {after:.1f} after. Only ratios of one run mean anything.",
         highlight=False,
     )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("what", "cores") else "right")
+    return table
+
+
+def _each(results: Results) -> Iterator[tuple[str, str, Median]]:
+    for part, words in PARTS.items():
+        for connections, one in results.parts.get(part, {}).items():
+            yield words, connections, one
+
+
+def _rates(results: Results) -> Table:
+    table = _table(
+        "Medians, and the server's CPU per answer",
+        *("what", "conn.", "per s", "p50 ms", "p95", "p99", "µs CPU"),
+    )
+    for words, connections, one in _each(results):
+        times = (one.p50_ms, one.p95_ms, one.p99_ms)
+        shown = (f"{ms:,.1f}" if ms else "" for ms in times)
+        cpu = f"{one.cpu_us:,.0f}" if one.cpu_us else ""
+        table.add_row(words, connections, f"{one.per_s:,.0f}", *shown, cpu)
+    return table
+
+
+def _cores(results: Results) -> Table:
+    table = _table("Each process's share of the cores (1.0: one core)", "what", "conn.", "cores")
+    for words, connections, one in _each(results):
+        used = sorted(one.cores.items(), key=lambda each: -each[1])
+        said = ", ".join(f"{name} {share:.2f}" for name, share in used if share >= 0.03)
+        if said:
+            table.add_row(words, connections, said)
+    return table
+
+
+def _ratios(results: Results) -> Table:
+    table = _table("Ratios in this run", "what", "conn.", "is", "goal")
+    for words, by_connections in results.ratios.items():
+        for connections, value in by_connections.items():
+            table.add_row(words, connections, f"{value:.2f}", RATIOS[words][2])
+    return table
