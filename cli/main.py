@@ -7,11 +7,13 @@ import click
 from cli.audit import audit_command
 from cli.bench.command import bench
 from cli.clean import clean
+from cli.dead_letters import dead_letters_group
 from cli.demo.command import demo
 from cli.imports import export_command, import_command
 from cli.incidents import incidents_group
 from cli.load import load as load_command
 from cli.migrate import migrate, role_of
+from cli.rebuild import rebuild_command
 from cli.schemas import schemas
 from cli.tokens import tokens
 from cli.up import up
@@ -39,6 +41,8 @@ COMMANDS = (
     up,
     demo,
     audit_command,
+    rebuild_command,
+    dead_letters_group,
     incidents_group,
     import_command,
     export_command,
