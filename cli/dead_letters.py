@@ -11,8 +11,6 @@ from typing import TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,17 +42,11 @@ def list_command(as_json: bool) -> None:
     if not letters:
         click.echo("There are no open dead letters.")
         return
-    table = Table("id", "shard", "epoch", "seq", "kind", "claim", "why")
     for letter in letters:
-        shown = _shown(letter)
-        kind = str(msgspec.msgpack.decode(letter.payload).get("kind", ""))
-        table.add_row(
-            *(str(shown[name]) for name in ("id", "shard", "epoch", "seq")),
-            kind,
-            letter.claim_id or "",
-            letter.error.partition("\n")[0],
-        )
-    Console(soft_wrap=True).print(table)
+        place = f"shard {letter.shard}, epoch {letter.epoch}, event {letter.seq}"
+        kind = msgspec.msgpack.decode(letter.payload, type=dict[str, str]).get("kind", "")
+        click.echo(f"{letter.id}: {kind} of {letter.claim_id or 'no claim'} ({place})")
+        click.echo(f"    {letter.error.partition(chr(10))[0]}")
 
 
 @dead_letters_group.command("retry")
