@@ -87,7 +87,8 @@ class HealthController(Controller):
             given, settings.metrics_token.encode()
         ):
             raise NotSignedIn("bad_token", "This is not the metrics token.")
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        # The framework adds the charset; said twice, Prometheus cannot read the header.
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def missing_route() -> Missing:

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from engine.errors import BadInput, KaituanError, TooMany, Unavailable
+from engine.errors import BadInput, KaituanError, NotSignedIn, TooMany, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,9 @@ def document(
 
 
 def headers_of(error: KaituanError) -> dict[str, str]:
-    """`Retry-After` (whole seconds) where trying again is the thing to do."""
+    """`Retry-After` (whole seconds) where trying again is the thing to do, else how to sign in."""
+    if isinstance(error, NotSignedIn):
+        return {"WWW-Authenticate": "Bearer"}
     if not isinstance(error, Unavailable | TooMany):
         return {}
     wait_ms = error.extra.get("retry_after_ms")

@@ -1,5 +1,6 @@
 """Campaigns on the wire; a draft is kept as it was sent."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -38,7 +39,7 @@ class OfferIn(_In, frozen=True, kw_only=True):
 
     sku_id: SkuId
     total: Units
-    prices: Annotated[tuple[PriceIn, ...], msgspec.Meta(min_length=1, max_length=PRICES_MAX)]
+    prices: Annotated[Sequence[PriceIn], msgspec.Meta(min_length=1, max_length=PRICES_MAX)]
     kind: Literal["flash"] = "flash"
     per_order_max: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
     per_buyer_max: Limit = 1
@@ -50,7 +51,7 @@ class CampaignIn(_In, frozen=True, kw_only=True):
     name: Name
     starts_at_ms: Ms
     ends_at_ms: Ms
-    offers: Annotated[tuple[OfferIn, ...], msgspec.Meta(min_length=1, max_length=OFFERS_MAX)]
+    offers: Annotated[Sequence[OfferIn], msgspec.Meta(min_length=1, max_length=OFFERS_MAX)]
     split_plan: SplitPlan
     per_campaign_max: Limit = 1
     hold_ms: Term | None = None  # None: the house's default

@@ -20,7 +20,7 @@ from campaigns.auth import not_allowed
 from campaigns.catalog import Catalog, Listed
 from campaigns.claim.schemas import ClaimIn
 from campaigns.metrics import Metrics
-from engine.errors import BadInput, KaituanError, NotSignedIn
+from engine.errors import BadInput, KaituanError
 from engine.ids import now_ms
 from engine.inventory import Inventory, Reply
 from engine.shards import reopening
@@ -201,8 +201,6 @@ def failed(error: KaituanError) -> Answer:
         (name.lower().encode(), value.encode())
         for name, value in problems.headers_of(error).items()
     ]
-    if isinstance(error, NotSignedIn):
-        extra = [*extra, (b"www-authenticate", b"Bearer")]
     body = problems.document(error.status, error.code, error.title, error.detail, error.extra)
     return Answer(error.code, error.status, (_PROBLEM, *extra), body)
 

@@ -26,7 +26,9 @@ async def test_counters_count(api: World) -> None:
     await api.http.post(f"/v1/offers/{offer['offer_id']}/claims", json={})
     after = await count("held"), await count("stored"), await count("no_token")
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
-    text = (await api.http.get("/metrics")).text
+    scraped = await api.http.get("/metrics")
+    assert scraped.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = scraped.text
     assert "kaituan_claim_seconds_bucket" in text
     assert "kaituan_http_answers_total{" in text
 

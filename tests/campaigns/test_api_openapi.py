@@ -47,6 +47,24 @@ async def test_every_route_is_described(api: World) -> None:
     assert (seen, len(document["paths"])) == (declared, len(routes))
 
 
+async def test_no_schema_takes_anything(api: World) -> None:
+    """`oneOf` with an empty schema refuses what is right: it fits that one, too."""
+    found = []
+
+    def walk(at: str, node: Any) -> None:
+        if isinstance(node, dict):
+            if {} in node.get("oneOf", []) or {} in node.get("anyOf", []):
+                found.append(at)
+            for name, inner in node.items():
+                walk(f"{at}/{name}", inner)
+        elif isinstance(node, list):
+            for number, inner in enumerate(node):
+                walk(f"{at}/{number}", inner)
+
+    walk("", await _document(api))
+    assert found == []
+
+
 async def test_the_claim_route_is_in_it(api: World) -> None:
     operation = (await _document(api))["paths"]["/v1/offers/{offer_id}/claims"]["post"]
     assert operation["responses"].keys() >= {"201", "404", "409", "413", "422", "503"}
