@@ -3,18 +3,21 @@
 The environment's addresses are not read on purpose: load is never put on somebody's real servers.
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cli.demo.headquarters import SPLIT_PLAN, Headquarters
 from cli.place import temporary_place
 from cli.services import start_all
 from cli.shop import HQ_LOGIN, open_shop
-from cli.supervisor import Supervisor
+from cli.supervisor import StopRequested, Supervisor
 from engine.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,19 @@ class Fresh:
     settings: Settings
     supervisor: Supervisor
     hq: Headquarters
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns; when a signal asks to stop, it is cancelled and all is drained."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                if self.supervisor.stopping:
+                    raise StopRequested
+                await asyncio.wait({task}, timeout=0.1)
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def publish(self, draft: dict[str, Any]) -> list[dict[str, Any]]:
         """Draft, submit, approve and publish over HTTP; the published offers."""

@@ -20,7 +20,6 @@ from cli.audit import audit_at_rest
 from cli.cpu import CpuShares, cores
 from cli.demo.headquarters import Refused
 from cli.fresh import Fresh, fresh_kaituan
-from cli.supervisor import StopRequested
 from cli.supervisor_child import Service, tail
 from cli.tokens import sample_tokens
 from engine.audit.report import Report
@@ -81,11 +80,11 @@ async def _load(
     async with fresh_kaituan(say) as fresh:
         plan = await _plan(fresh, users, seconds, seed)
         say(f"{users} customers, {seconds} s, one unit of the hero offer for four of them …")
-        shares = await _run_locust(fresh, plan, report)
+        shares = await fresh.unless_stopped(_run_locust(fresh, plan, report))
         result = _read_result(plan)
         say("Waiting until every payment, close and refund is settled, then the audit …")
-        laws = await audit_at_rest(
-            fresh.settings, history=Path(plan.history), within_s=REST_WITHIN_S
+        laws = await fresh.unless_stopped(
+            audit_at_rest(fresh.settings, history=Path(plan.history), within_s=REST_WITHIN_S)
         )
         verdict = judge(result, laws)
         _show(console, result, shares, laws, verdict, report, seed)
@@ -154,8 +153,6 @@ async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, f
     child = place.spawn(service)
     try:
         while child.exit_code() is None:
-            if fresh.supervisor.stopping:
-                raise StopRequested
             spent = asyncio.get_running_loop().time() - began
             if spent > BOOT_MS / 1000 + plan.seconds + OVERTIME_S:
                 raise RefusedStart("locust_hangs", "Locust does not end.", tail(child.log))

@@ -18,7 +18,6 @@ from cli.bench.copying import copy_ceiling
 from cli.bench.parts import Figure, Numbers
 from cli.bench.report import Name, Results, show, summarise
 from cli.demo.headquarters import Refused
-from cli.supervisor import StopRequested
 from engine.errors import KaituanError
 from loadtests.lean import Lost
 
@@ -70,7 +69,7 @@ async def _bench(console: Console, rounds: int, seconds: float, generators: int)
     async with open_arena(say) as arena:
         measure = _Rounds(arena, seconds, generators)
         for number in range(rounds):
-            for name, figure in await measure.one(number):
+            for name, figure in await arena.fresh.unless_stopped(measure.one(number)):
                 figures[name].append(figure)
             rates = ", ".join(
                 f"{part}@{connections or '-'} {runs[-1].per_s:,.0f}"
@@ -94,7 +93,7 @@ class _Rounds:
         self._numbers = Numbers()
 
     async def one(self, number: int) -> list[tuple[Name, Figure]]:
-        """All parts; a stop that a signal asked for comes between two of them."""
+        """All parts, in another order than the round before."""
         steps = [
             *(step for connections in CONNECTIONS for step in self._http(connections)),
             *((("store", connections), self._store(connections, 1)) for connections in CONNECTIONS),
@@ -104,8 +103,6 @@ class _Rounds:
         first = number % len(steps)
         made: list[tuple[Name, Figure]] = []
         for name, work in steps[first:] + steps[:first]:
-            if self._arena.fresh.supervisor.stopping:
-                raise StopRequested
             made.append((name, await work()))
             settled = await parts.settle_backlog(self._arena)
             if name[0] == "ours":

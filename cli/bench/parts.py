@@ -109,13 +109,20 @@ async def generate(
         for _ in plans
     ]
     watching = asyncio.create_task(_steady_cores(plans[0], pids))
-    told = await asyncio.gather(
-        *(
-            one.communicate(msgspec.msgpack.encode(plan))
-            for one, plan in zip(generators, plans, strict=True)
+    try:
+        told = await asyncio.gather(
+            *(
+                one.communicate(msgspec.msgpack.encode(plan))
+                for one, plan in zip(generators, plans, strict=True)
+            )
         )
-    )
-    cores = await watching
+        cores = await watching
+    finally:
+        watching.cancel()
+        for one in generators:
+            if one.returncode is None:
+                one.kill()
+                await one.wait()
     for one, (_, why) in zip(generators, told, strict=True):
         if one.returncode != 0:
             raise RefusedStart("bench_failed", "A generator failed.", why.decode()[-2_000:])
