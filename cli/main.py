@@ -1,5 +1,6 @@
 """`kaituan`: the command line, one command a file."""
 
+import io
 import sys
 
 import click
@@ -24,6 +25,10 @@ from engine.settings import load
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Kaituan 开团: live rooms, flash sales and group buys with atomic stock and exact splits."""
+    # A terminal that cannot show 团 or ¥ (ASCII, GBK) gets a `?`, not a command that fails.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @main.command("migrate")

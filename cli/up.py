@@ -9,6 +9,7 @@ import click
 from cli.place import serving_place
 from cli.services import start_all
 from cli.supervisor import AlreadyRunning, Supervisor
+from cli.words import no_way
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
 
@@ -30,4 +31,7 @@ def up() -> None:
         click.echo(running.title)
     except KaituanError as error:
         click.echo(f"{error.title} {error.detail}".strip(), err=True)
+        sys.exit(3)
+    except OSError as error:
+        click.echo(no_way(error), err=True)
         sys.exit(3)

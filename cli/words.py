@@ -34,6 +34,12 @@ def plain(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def no_way(error: OSError) -> str:
+    """What the machine refused (no space, no rights), for a start that has just been drained."""
+    what = f" ({error.filename})" if error.filename else ""
+    return f"This machine does not let Kaituan go on: {error.strerror or error}{what}."
+
+
 @contextmanager
 def in_words() -> Iterator[None]:
     """Errors of ours, and a database that does not answer, as one sentence and exit code 1.

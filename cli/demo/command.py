@@ -25,7 +25,7 @@ from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
 from cli.shop import HQ_LOGIN, open_shop
 from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
-from cli.words import FILE_TO_WRITE, plain
+from cli.words import FILE_TO_WRITE, no_way, plain
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
 from loadtests.lean import Lost
@@ -65,6 +65,9 @@ def demo(
         sys.exit(1)
     except KaituanError as error:
         plain(console, f"{error.title} {error.detail}".strip())
+        sys.exit(3)
+    except OSError as error:
+        plain(console, no_way(error))
         sys.exit(3)
     if summary is None:
         console.print("Stopped before the evening had ended; nothing is left running.")

@@ -1,4 +1,4 @@
-"""What `kaituan demo` says before it starts, and that what it says arrives whole."""
+"""What commands say before they start, and that it arrives whole on any terminal."""
 
 import io
 from pathlib import Path
@@ -11,6 +11,7 @@ from rich.console import Console
 from cli.demo.command import demo
 from cli.demo.plan import Tally
 from cli.demo.summary import Summary, show
+from cli.main import main
 from cli.words import plain
 
 
@@ -43,3 +44,16 @@ def test_a_broken_law_is_shown_whatever_it_quotes() -> None:
     show(Console(file=out, width=100), summary)
     assert "offer [/] has [3, 4]" in out.getvalue()
     assert "GET [/v1/offers] said [/red]" in out.getvalue()
+
+
+@pytest.mark.parametrize("charset", ["ascii", "gbk", "utf-8"])
+def test_a_terminal_that_cannot_show_it_is_no_reason_to_fail(charset: str, tmp_path: Path) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text("团,¥\n1,2\n")
+    environ = {
+        "KAITUAN_DATABASE_URL": "postgresql://app@127.0.0.1:1/kaituan",
+        "KAITUAN_PHONE_SECRET": "a secret of the tests",
+    }
+    done = CliRunner(charset=charset).invoke(main, ["import", str(file)], env=environ)
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert "prices.csv: cannot tell what it holds" in done.output
