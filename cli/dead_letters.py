@@ -4,10 +4,8 @@ While a letter is open the audit is red and later events of its claim join it. E
 one transaction with its row in the audit log.
 """
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import click
 import msgspec
@@ -15,13 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
-from cli.imports import reachable_settings
-from engine.db import Database
-from engine.errors import KaituanError
+from cli.transaction import in_transaction
 from engine.models import DeadLetter
 from workers.settle import dead_letters
 
-T = TypeVar("T")
 _EPOCH = text("SELECT epoch FROM shard_position WHERE shard = :shard")
 
 
@@ -34,7 +29,7 @@ def dead_letters_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, events included.")
 def list_command(as_json: bool) -> None:
     """All open dead letters, oldest first."""
-    letters = _in_transaction(dead_letters.open_letters)
+    letters = in_transaction(dead_letters.open_letters)
     if as_json:
         for letter in letters:
             click.echo(msgspec.json.encode(_shown(letter)).decode())
@@ -61,7 +56,7 @@ def retry_command(letter_id: int) -> None:
         older = any(letter.epoch != now for letter in letters)
         return len(letters), _rebuild_hint(letters) if older else ""
 
-    count, hint = _in_transaction(decide)
+    count, hint = in_transaction(decide)
     click.echo(f"Settled: {_letters(count)}.{hint}")
 
 
@@ -78,23 +73,8 @@ def discard_command(letter_id: int, note: str) -> None:
         _record(session, "dead_letter.discard", letters, note=note)
         return len(letters), _rebuild_hint(letters)
 
-    count, hint = _in_transaction(decide)
+    count, hint = in_transaction(decide)
     click.echo(f"Closed without effect: {_letters(count)}.{hint}")
-
-
-def _in_transaction(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    async def run() -> T:
-        db = Database(reachable_settings().database_url, pool_max=1)
-        try:
-            async with db.begin() as session:
-                return await work(session)
-        finally:
-            await db.close()
-
-    try:
-        return asyncio.run(run())
-    except KaituanError as error:
-        raise click.ClickException(f"{error.title} {error.detail}".strip()) from None
 
 
 def _record(
