@@ -65,6 +65,7 @@ def runs_as_root() -> bool:
 def server_user() -> tuple[int, int] | None:
     """uid and gid PostgreSQL runs as when we are root (`nobody`); None when we are not."""
     if not runs_as_root():
+        _require_name()
         return None
     try:
         entry = pwd.getpwnam("nobody")
@@ -75,6 +76,18 @@ def server_user() -> tuple[int, int] | None:
             "start as an ordinary user.",
         ) from error
     return entry.pw_uid, entry.pw_gid
+
+
+def _require_name() -> None:
+    # Containers are often run as a bare number, which `initdb` does not accept.
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise RefusedStart(
+            "no_user_name",
+            f"PostgreSQL does not run as a user without a name, and uid {os.geteuid()} has none: "
+            "start as a user that /etc/passwd knows, or give a server by KAITUAN_DATABASE_URL.",
+        ) from error
 
 
 def _open_place(folder: Path) -> Place:

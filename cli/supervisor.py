@@ -28,7 +28,7 @@ from engine.errors import KaituanError, RefusedStart
 
 _POLL_S = 0.05
 _PAUSE_FIRST_S, _PAUSE_CAP_S = 0.2, 5.0
-_STARTING_WITHIN_S = 90.0
+_STARTING_WITHIN_S, _TELL_AFTER_S = 90.0, 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -131,13 +131,17 @@ class Supervisor:
     # -- being the only one
 
     async def _become_the_only_one(self) -> None:
-        until = time.monotonic() + _STARTING_WITHIN_S
+        began, told = time.monotonic(), False
         while not self._lock.take():
             state = read_state(self.place.folder)
             # A start that is just cleaning up after a killed one still has the old file there.
             if state is not None and state.address and state.owner.find(None) is not None:
                 raise AlreadyRunning(state.address)
-            if time.monotonic() > until:
+            waited_s = time.monotonic() - began
+            if waited_s > _TELL_AFTER_S and not told:
+                self._say("Another start is under way here; waiting until it serves …")
+                told = True
+            if waited_s > _STARTING_WITHIN_S:
                 raise RefusedStart(
                     "start_under_way",
                     f"Another start holds {self._lock.path} and does not get ready: "

@@ -109,6 +109,8 @@ async def _demo(
     async with _place(settings, once=once) as place, Supervisor(place, say=say) as supervisor:
         say("Starting Kaituan on this machine …")
         running = await start_all(supervisor, settings, say)
+        # Already now: a second start learns the address, and the audit may look on.
+        place.run.announce(running.public_url, to_environ(running))
         password = secret(place, "hq_password")[:12]  # lasts as long as the data
         await open_shop(running, password)
         summary = await _unless_stopped(

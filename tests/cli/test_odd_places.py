@@ -1,6 +1,8 @@
 """Folders as people have them: with spaces and quotes in their names, or in our way."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,23 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedStart, match=r"cannot keep its data in .*: Not a directory"):
         serving_place(tmp_path / "file" / ".kaituan")
+
+
+@only_root
+def test_a_user_without_a_name_is_told_before_initdb_is() -> None:
+    program = (
+        "import os; from cli.place import server_user; from engine.errors import RefusedStart\n"
+        "os.setgid(54321); os.setuid(54321)\n"
+        "try: server_user()\n"
+        "except RefusedStart as error: print(error.code, error.title)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("no_user_name ")
+    assert "uid 54321" in done.stdout

@@ -20,7 +20,7 @@ from cli.supervisor import AlreadyRunning, Supervisor
 from cli.supervisor_child import Child, Service
 from cli.supervisor_identity import Identity, end_orphan, identify, wait_gone
 from cli.supervisor_ready import answers_http
-from cli.supervisor_state import read_state
+from cli.supervisor_state import RunFile, read_state
 from engine.errors import RefusedStart
 from tests.waiting import eventually
 
@@ -167,9 +167,20 @@ async def test_a_second_start_learns_the_address(own_place: Place) -> None:
         await serving
 
 
-async def _enter(place: Place) -> None:
-    async with Supervisor(place, say=print):
+async def _enter(place: Place, say: Callable[[str], None] = print) -> None:
+    async with Supervisor(place, say=say):
         pass
+
+
+async def test_a_second_start_says_what_it_waits_for(own_place: Place) -> None:
+    said: list[str] = []
+    async with Supervisor(own_place, say=print):
+        second = asyncio.create_task(
+            _enter(Place(own_place.folder, RunFile(own_place.folder)), said.append)
+        )
+        await eventually(lambda: said)
+    await second  # the first one ended instead, so this one had its turn
+    assert said == ["Another start is under way here; waiting until it serves …"]
 
 
 async def test_processes_share_one_listening_socket(own_place: Place) -> None:
