@@ -312,7 +312,11 @@ async def kaituan(environ: Mapping[str, str], *arguments: str, within_s: float =
 async def opened_house(**changes: Any) -> AsyncIterator[House]:
     """Start everything and wait until it is ready; nothing of it is left afterwards."""
     said: list[str] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     async with fresh_kaituan(said.append, **{**QUICK, **changes}) as fresh:
+        for number, handler in handlers.items():  # they interrupt the tests, not the house alone
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, handler)
         hot = Wire(fresh.settings.redis_url, ())
         tokens = TokenKeys.from_setting(fresh.settings.token_secret)
         await hot.start()

@@ -21,7 +21,7 @@ VICTIMS = ("api-1", "settle", "valkey", "worker", "postgres", "api-2")
 async def kill_each(house: House, names: tuple[str, ...]) -> None:
     """One after the other, each while the sale has just found its feet again."""
     for name in names:
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.5)
         old = house.kill(name)
         await house.until_back(name, old)
         await house.until_ready()
@@ -35,7 +35,7 @@ async def test_every_process_is_killed_in_mid_race(house: House) -> None:
         *(house, sale, buyers, habits),
         name="killed",
         lanes=48,
-        until_ms=now_ms() + 25_000,
+        until_ms=now_ms() + 18_000,
         repeats=0.1,
         twins=0.1,
     )

@@ -4,6 +4,7 @@ The provider's bill is the witness: every payment on it is exactly one of standi
 fully refunded. A callback is answered with success as soon as its fact is committed.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-PAY_MS = 5_000
+PAY_MS = 4_000
 # Trouble → (claim's last state, cause of the refund or "").
 ENDS: dict[str, tuple[str, str]] = {
     "": ("paid", ""),
@@ -43,17 +44,20 @@ class Customer(NamedTuple):
 
 
 async def customers(house: House, sale: Sale, names: str) -> list[Customer]:
-    """Two per trouble, each on their payment page."""
-    found = []
-    for number, trouble in enumerate([*ENDS] * 2):
-        name = f"{names}_{number}"
+    """Two per trouble, all at the same time, each on their payment page."""
+
+    async def one(name: str, trouble: str) -> Customer:
         buyer = house.buyer(name)
         status, told = await buyer.try_claim(sale.offer_id, sale.price_id, key=f"key-{name}")
         assert status == 201, told
         page = await buyer.begin_pay(told["claim_id"])
         assert page is not None
-        found.append(Customer(name, trouble, told["claim_id"], page))
-    return found
+        return Customer(name, trouble, told["claim_id"], page)
+
+    troubles = [*ENDS] * 2
+    return list(
+        await asyncio.gather(*(one(f"{names}_{n}", trouble) for n, trouble in enumerate(troubles)))
+    )
 
 
 async def notices(house: House, customer: Customer) -> list[dict[str, Any]]:
@@ -66,10 +70,14 @@ async def notices(house: House, customer: Customer) -> list[dict[str, Any]]:
 
 async def pay_all(house: House, everybody: list[Customer]) -> None:
     """Those who pay in time, each with their trouble."""
-    for one in everybody:
-        if one.trouble != "paid_after_close":
-            trouble = (one.trouble,) if one.trouble else ()
-            assert await house.buyer(one.name).pay(one.page, one.claim_id, trouble)
+    in_time = [one for one in everybody if one.trouble != "paid_after_close"]
+    taken = await asyncio.gather(
+        *(
+            house.buyer(one.name).pay(one.page, one.claim_id, (one.trouble,) * bool(one.trouble))
+            for one in in_time
+        )
+    )
+    assert all(taken)
 
 
 async def pay_late(house: House, everybody: list[Customer], closed: str) -> None:

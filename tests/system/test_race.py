@@ -37,7 +37,7 @@ async def buyers_of(house: House) -> list[str]:
 
 
 async def test_ten_thousand_race_for_a_hundred(house: House) -> None:
-    sale = await house.sale(UNITS, hold_ms=12_000)
+    sale = await house.sale(UNITS, hold_ms=8_000)
     buyers = await buyers_of(house)
     habits = {"pay": 6, "lapse": 4}
     given = plans(house, sale, buyers, habits, name="race", repeats=0.05, twins=0.05)

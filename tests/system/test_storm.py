@@ -19,7 +19,7 @@ from tests.system.test_hot_store import cut, tail_of_the_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.fuzz]
 
-STORM_S = 14
+STORM_S = 10
 PROCESSES = ("api-1", "api-2", "settle", "worker", "valkey", "postgres", "sandbox")
 HABITS = {"pay": 50, "refund": 20, "lapse": 15, "cancel": 15}
 TROUBLES = ("delayed", "lost", "doubled", "forged", "out_of_order", "wrong_amount")
@@ -65,8 +65,11 @@ async def storm(house: House, draw: random.Random) -> list[str]:
 
 
 @pytest.mark.parametrize("round_", range(settings().max_examples // 100))
-async def test_after_the_storm_every_law_holds(house: House, round_: int) -> None:
-    seed = random.randrange(2**31)
+async def test_after_the_storm_every_law_holds(
+    house: House, round_: int, request: pytest.FixtureRequest
+) -> None:
+    asked = request.config.getoption("--hypothesis-seed")  # the same storm again
+    seed = int(asked) if asked else random.randrange(2**31)
     draw = random.Random(seed)
     late = draw.choice(["refund", "retake"])
     sale = await house.sale(120, hold_ms=4_000, pay_ms=6_000, per_buyer_max=2, late=late)

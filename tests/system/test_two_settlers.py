@@ -39,20 +39,20 @@ async def another_settler(house: House) -> AsyncIterator[asyncio.subprocess.Proc
 
 
 async def test_two_settlers_at_once_do_no_harm(house: House) -> None:
-    sale = await house.sale(300, hold_ms=4_000, pay_ms=8_000)
+    sale = await house.sale(300, hold_ms=3_000, pay_ms=6_000)
     buyers = [f"mbr_two_{number:04}" for number in range(1_500)]
     given = plans(
         *(house, sale, buyers, {"pay": 5, "cancel": 3, "lapse": 2}),
         name="two",
         lanes=24,
         processes=2,
-        until_ms=now_ms() + 9_000,
+        until_ms=now_ms() + 7_000,
         repeats=0.1,
     )
     before = await house.epoch(sale.shard)
     async with another_settler(house) as second, crowds(given) as race:
         going = asyncio.create_task(race.go())
-        await asyncio.sleep(3)
+        await asyncio.sleep(2)
         await house.ask("FLUSHALL")
 
         async def is_reopened() -> bool:
