@@ -1,7 +1,7 @@
 """`python -m cli.bench.generator`: a closed loop over fixed connections, as lean as Python allows.
 
 The plan comes on stdin, the result goes to stdout, both msgpack. Requests are built before; one
-process costs 10 to 15 µs a request, so on two cores the server is the limit and not this. The
+process costs some 20 µs a request, so on two cores the server is the limit and not this. The
 same loop drives HTTP (one request a connection) and the store (`depth` commands a write).
 """
 
