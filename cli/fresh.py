@@ -3,7 +3,6 @@
 The environment's addresses are not read on purpose: load is never put on somebody's real servers.
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from cli.demo.headquarters import SPLIT_PLAN, Headquarters
 from cli.place import temporary_place
 from cli.services import start_all
 from cli.shop import HQ_LOGIN, open_shop
-from cli.supervisor import StopRequested, Supervisor
+from cli.supervisor import Supervisor
 from engine.settings import Settings
 
 T = TypeVar("T")
@@ -29,17 +28,8 @@ class Fresh:
     hq: Headquarters
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns; when a signal asks to stop, it is cancelled and all is drained."""
-        task = asyncio.create_task(work)
-        try:
-            while not task.done():
-                if self.supervisor.stopping:
-                    raise StopRequested
-                await asyncio.wait({task}, timeout=0.1)
-            return task.result()
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+        """What `work` returns; a signal meanwhile cancels it and drains."""
+        return await self.supervisor.unless_stopped(work)
 
     async def publish(self, draft: dict[str, Any]) -> list[dict[str, Any]]:
         """Draft, submit, approve and publish over HTTP; the published offers."""

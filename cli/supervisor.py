@@ -15,9 +15,10 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any, TypeVar
 
 from cli.embedded.server import Server
 from cli.place import Place
@@ -26,6 +27,7 @@ from cli.supervisor_lock import PlaceLock
 from cli.supervisor_state import read_state, recover
 from engine.errors import KaituanError, RefusedStart
 
+T = TypeVar("T")
 _POLL_S = 0.05
 _PAUSE_FIRST_S, _PAUSE_CAP_S = 0.2, 5.0
 _STARTING_WITHIN_S, _TELL_AFTER_S = 90.0, 0.5
@@ -119,6 +121,18 @@ class Supervisor:
         self._add(spawned)
         await asyncio.gather(*(self._until_ready(child) for child in spawned))
         self._check_stop()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns; when a signal asks to stop, it is cancelled and all is drained."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                self._check_stop()
+                await asyncio.wait({task}, timeout=0.1)
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def serve(self, address: str, environ: Mapping[str, str]) -> None:
         """Say where it serves and go on until a signal; RefusedStart when a child is hopeless."""

@@ -6,7 +6,7 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from cli.embedded.secret import secret
 from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
 from cli.shop import HQ_LOGIN, open_shop
-from cli.supervisor import AlreadyRunning, StopRequested, Supervisor
+from cli.supervisor import AlreadyRunning, Supervisor
 from cli.words import FILE_TO_WRITE, no_way, plain
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
@@ -113,8 +113,7 @@ async def _demo(
         place.run.announce(running.public_url, to_environ(running))
         password = secret(place, "hq_password")[:12]  # lasts as long as the data
         await open_shop(running, password)
-        summary = await _unless_stopped(
-            supervisor,
+        summary = await supervisor.unless_stopped(
             _evenings(screen, running, password, place, customers=customers, seed=seed),
         )
         show(console, summary)
@@ -123,18 +122,6 @@ async def _demo(
             _doors(console, running, password)
             await supervisor.serve(running.public_url, to_environ(running))
     return summary
-
-
-async def _unless_stopped(supervisor: Supervisor, work: Coroutine[None, None, Summary]) -> Summary:
-    """The work's result; a signal meanwhile cancels it and drains."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        if supervisor.stopping:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise StopRequested
-        await asyncio.wait([task], timeout=0.1)
-    return task.result()
 
 
 def _phones(count: int, skip: int) -> list[str]:
