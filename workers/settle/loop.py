@@ -188,6 +188,10 @@ class Settler:
 
     async def _seal_gap(self, position: Position, seen: Look) -> None:
         await self._still(position)  # a settler ahead of us may have trimmed what we look for
+        script, meta = load_all()["seal"], keys.meta(position.shard)
+        reply = await self._wire.call(*script.command(meta=meta, epoch=position.epoch, why="gap"))
+        if reply[0] != b"sealed":
+            raise LostRace  # emptied or reopened since we looked: no gap, the next look says what
         found = seen.entries[0][0] if seen.entries else None
         log.error(
             "shard %d: after seq %d of epoch %d comes %s: sealed. `kaituan rebuild %d --past-gap`",
@@ -197,9 +201,6 @@ class Settler:
             found if found is not None else f"nothing, though meta says {seen.seq}",
             position.shard,
         )
-        script = load_all()["seal"]
-        meta = keys.meta(position.shard)
-        await self._wire.call(*script.command(meta=meta, epoch=position.epoch, why="gap"))
         async with self._db.begin() as session:
             await positions.mark_sealed(
                 session,

@@ -100,7 +100,7 @@ class Reopener:
                 record_change(session, actor, "shard.rebuild", f"shard:{shard}", **new)
         intact = whole and not past_gap and not force
         async with beating(self._db, position):
-            await self._write(position, why, intact=intact)
+            await self._write(position, why, kept=(meta_epoch, meta_seq) if intact else None)
         async with self._db.begin() as session:
             await positions.mark_open(session, position, position.run_id)
         position.state = "open"
@@ -109,14 +109,23 @@ class Reopener:
         log.warning("shard %d: open in epoch %d (%s)", shard, position.epoch, why)
         return position
 
-    async def _write(self, position: Position, why: str, *, intact: bool) -> None:
+    async def _write(
+        self, position: Position, why: str, *, kept: tuple[int | None, int] | None
+    ) -> None:
+        """Rebuild, unless the state is `kept` as it was sealed at (epoch, seq); then open it."""
         shard, run_id = position.shard, self._wire.run_id
         await self._begin(position)
-        if not intact:
+        if kept is None:
             log.warning("shard %d: rebuilding from PostgreSQL (%s)", shard, why)
             await Rebuilder(
                 self._db, self._wire, shard, position.epoch, self._rebuild_batch_max
             ).run()
+        else:
+            # Looked at before the token was there. What empties the store from now on takes the
+            # token along, and a restart shows in the run_id.
+            seen = await look(self._wire, shard, position.epoch, 0, 1)
+            if (seen.epoch, seen.seq) != kept:
+                raise _emptied()
         snapshot = pack_snapshot(await read_hot(self._wire, shard))
         async with self._db.begin() as session:
             await positions.keep_snapshot(session, position, snapshot)
@@ -154,6 +163,8 @@ class Reopener:
                 self._wire, position.shard, position.epoch, position.seq, self._batch_max
             )
             entries = gapless(position.seq, seen.entries)
+            if not entries and seen.epoch != position.epoch:
+                raise _emptied()  # an emptied stream is no gap: the next look says what it is
             if not entries:
                 raise Gap
             await settle_batch(self._db, position, entries)
@@ -193,6 +204,10 @@ class Reopener:
         )
         if reply[0] != "opened":
             raise Unavailable("reopening", "A newer reopening of this shard has begun")
+
+
+def _emptied() -> Unavailable:
+    return Unavailable("reopening", "The hot store changed while it was being reopened")
 
 
 def gapless(
