@@ -123,7 +123,8 @@ async def _apply(session: AsyncSession, position: Position, entries: Sequence[En
     poison: list[tuple[int, Mapping[str, str], str]] = []
     events: list[tuple[AnyEvent, Mapping[str, str]]] = []
     claims = {fields["claim_id"] for _, fields in entries if "claim_id" in fields}
-    followed = await claims_with_open_letters(session, claims)
+    # claim → seq of its first letter; the batch's events before that one are settled
+    followed = dict.fromkeys(await claims_with_open_letters(session, claims), 0)
     for seq, fields in entries:
         if fields.get("claim_id") in followed:
             poison.append((seq, fields, "follows an open dead letter of its claim"))
@@ -133,10 +134,10 @@ async def _apply(session: AsyncSession, position: Position, entries: Sequence[En
         except (msgspec.ValidationError, ValueError) as error:
             poison.append((seq, fields, f"cannot be read: {error}"))
             if "claim_id" in fields:
-                followed.add(fields["claim_id"])
+                followed[fields["claim_id"]] = seq
     book = await load_book(session, position.shard, position.epoch, [one for one, _ in events])
     for event, fields in events:
-        if fields.get("claim_id") in followed:
+        if event.seq > followed.get(fields.get("claim_id", ""), event.seq):
             poison.append((event.seq, fields, "follows an open dead letter of its claim"))
             continue
         try:
@@ -144,7 +145,7 @@ async def _apply(session: AsyncSession, position: Position, entries: Sequence[En
         except Poison as error:
             poison.append((event.seq, fields, str(error)))
             if "claim_id" in fields:
-                followed.add(fields["claim_id"])
+                followed[fields["claim_id"]] = event.seq
     await write_book(session, book)
     if poison:
         log.error("%d poison events on shard %d: %s", len(poison), position.shard, poison[0][2])
