@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+import hiredis
 import psutil
 
 from cli.audit import audit_at_rest
@@ -229,7 +230,9 @@ class House:
         while True:
             try:
                 return await self.hot.call(*command)
-            except Unavailable:
+            except (Unavailable, hiredis.ReplyError) as error:
+                if isinstance(error, hiredis.ReplyError) and "LOADING" not in str(error):
+                    raise
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.05)
