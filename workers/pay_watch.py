@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
-from campaigns.payment.attempts import VOIDING, release_by_receipt
+from campaigns.payment.attempts import VOIDING, alarm_of, release_by_receipt
 from campaigns.payment.facts import apply_fact, notification_of, record_payment
 from campaigns.payment.models import PaymentAttempt
 from campaigns.payment.provider import Payment, ProviderError
@@ -167,26 +167,26 @@ async def _finish(
 async def _end_alarm(parts: Parts, attempt: PaymentAttempt) -> None:
     if attempt.tries >= parts.settings.outside_tries_alarm:
         async with parts.db.begin() as session:
-            await end_alarm(session, _cause(attempt))
+            await end_alarm(session, alarm_of(attempt.id))
 
 
 async def _postpone(parts: Parts, attempt: PaymentAttempt, error: str) -> None:
     settings = parts.settings
     wait_ms = backoff_ms(attempt.tries, settings.retry_base_ms, settings.retry_cap_ms)
-    await _change(parts, attempt, next_at_ms=now_ms() + wait_ms, last_error=error)
-    if attempt.tries == settings.outside_tries_alarm:
+    waits = PaymentAttempt.state.in_(("begun", "open"))  # else a callback was faster: no alarm
+    postponed = await _change(
+        parts, attempt, waits, next_at_ms=now_ms() + wait_ms, last_error=error
+    )
+    # At each try from then on: the very one may have ended in a crash.
+    if postponed and attempt.tries >= settings.outside_tries_alarm:
         async with parts.db.begin() as session:
             await raise_alarm(
                 session,
-                _cause(attempt),
+                alarm_of(attempt.id),
                 kind="payment_not_closed",
                 shard=attempt.shard,
                 detail={"claim_id": attempt.claim_id, "tries": attempt.tries, "error": error},
             )
-
-
-def _cause(attempt: PaymentAttempt) -> str:
-    return f"payment_not_closed:{attempt.id}"
 
 
 async def _change(

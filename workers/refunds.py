@@ -108,14 +108,16 @@ async def _postpone(parts: Parts, refund: Refund, error: str) -> None:
     wait_ms = backoff_ms(refund.tries, settings.retry_base_ms, settings.retry_cap_ms)
     values: dict[str, Any] = {"next_at_ms": now_ms() + wait_ms, "lease_until_ms": 0}
     async with parts.db.begin() as session:
-        await session.execute(
+        postponed = await session.scalar(
             update(Refund)
             .where(Refund.id == refund.id, Refund.state == "due")
             .where(Refund.lease_until_ms == refund.lease_until_ms)
             .values(last_error=error, **values)
+            .returning(Refund.id)
             .execution_options(synchronize_session=False)
         )
-        if refund.tries == settings.outside_tries_alarm:
+        # At each try from then on: the very one may have ended in a crash.
+        if postponed is not None and refund.tries >= settings.outside_tries_alarm:
             await raise_alarm(
                 session,
                 _cause(refund),

@@ -24,6 +24,11 @@ VOIDING: Final = "voiding"
 REFUSED: Final = "refused"
 
 
+def alarm_of(attempt_id: str) -> str:
+    """Cause of the incident that the provider does not let this attempt be ended."""
+    return f"payment_not_closed:{attempt_id}"
+
+
 async def live_attempt(session: AsyncSession, claim_id: str) -> PaymentAttempt | None:
     """The claim's attempt that counts: paid before open before begun; None without any."""
     rank = case({"paid": 0, "open": 1}, value=PaymentAttempt.state, else_=2)

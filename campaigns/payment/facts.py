@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns.payment.attempts import alarm_of
 from campaigns.payment.models import PaymentAttempt, PaymentFact
 from campaigns.payment.provider import Notification, Payment
 from campaigns.refund.intents import refund_whole
@@ -65,12 +66,19 @@ async def record_payment(
                 cause="unknown_claim",
             )
         else:
-            # Money was taken, so there is nothing left to close: the watch is done with it.
+            # Money was taken, so there is nothing left to close: the watch is done with it, and
+            # nobody else would end its alarm.
             await session.execute(
                 update(PaymentAttempt)
                 .where(PaymentAttempt.id == attempt.id)
                 .where(PaymentAttempt.state.in_(("begun", "open")))
                 .values(state="paid")
+                .execution_options(synchronize_session=False)
+            )
+            await session.execute(
+                update(Incident)
+                .where(Incident.cause == alarm_of(attempt.id), Incident.resolved_at_ms.is_(None))
+                .values(resolved_at_ms=now_ms())
                 .execution_options(synchronize_session=False)
             )
         entry = payment_received(
