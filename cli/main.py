@@ -16,6 +16,7 @@ from cli.load import load as load_command
 from cli.migrate import migrate, role_of
 from cli.rebuild import rebuild_command
 from cli.schemas import schemas
+from cli.staff import staff_group
 from cli.tokens import tokens
 from cli.up import up
 from cli.words import in_words
@@ -49,6 +50,7 @@ COMMANDS = (
     rebuild_command,
     dead_letters_group,
     incidents_group,
+    staff_group,
     import_command,
     export_command,
     tokens,

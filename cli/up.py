@@ -19,6 +19,8 @@ async def serve(settings: Settings) -> None:
     async with Supervisor(serving_place(Path(settings.data_dir)), say=click.echo) as supervisor:
         running = await start_all(supervisor, settings, click.echo)
         click.echo(f"Kaituan serves on {running.public_url} (Ctrl-C stops it).")
+        if running.mode == "production":
+            click.echo("HQ accounts: `kaituan staff add`. To try it out: KAITUAN_MODE=development.")
         await supervisor.serve(running.public_url, to_environ(running))
 
 

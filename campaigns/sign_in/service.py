@@ -11,6 +11,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from campaigns.audit_log import record_change
 from campaigns.order.models import Order
 from campaigns.people.models import Member, Staff
 from campaigns.people.passwords import Passwords
@@ -102,8 +103,13 @@ async def is_new_customer(session: AsyncSession, member_id: str) -> bool:
     return not (await session.execute(select(paid))).scalar_one()
 
 
-async def seed_staff(db: Database, passwords: Passwords, people: Sequence[NewStaff]) -> int:
-    """Add those whose login is not there yet; the number added. Existing ones stay as they are."""
+async def seed_staff(
+    db: Database, passwords: Passwords, people: Sequence[NewStaff], *, actor: str = "system"
+) -> int:
+    """Add those whose login is not there yet; the number added. Existing ones stay as they are.
+
+    BadInput `bad_password` when one is too short or too long.
+    """
     async with db.begin() as session:
         logins = [person.login for person in people]
         known = set(await session.scalars(select(Staff.login).where(Staff.login.in_(logins))))
@@ -122,6 +128,9 @@ async def seed_staff(db: Database, passwords: Passwords, people: Sequence[NewSta
         return 0
     async with db.begin() as session:
         added = await session.execute(
-            insert(Staff).values(rows).on_conflict_do_nothing().returning(Staff.id)
+            insert(Staff).values(rows).on_conflict_do_nothing().returning(Staff.login, Staff.role)
         )
-        return len(added.all())
+        found = added.all()
+        for login, role in found:
+            record_change(session, actor, "staff.add", login, role=role)
+        return len(found)
