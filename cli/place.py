@@ -114,6 +114,7 @@ def serving_place(data_dir: Path) -> Place:
 
 def _serving_place(data_dir: Path) -> Place:
     _require_ours(data_dir)
+    data_dir.parent.mkdir(parents=True, exist_ok=True)  # first, so that a failure leaves nothing
     if runs_as_root():
         folder = _root_folder(data_dir)
     else:

@@ -9,7 +9,13 @@ import pytest
 
 from cli.embedded.postgres import start_postgres
 from cli.embedded.valkey import start_valkey
-from cli.place import SERVING_ROOT, Place, remove_serving_place, serving_place
+from cli.place import (
+    SERVING_ROOT,
+    Place,
+    remove_serving_place,
+    serving_folder_as_root,
+    serving_place,
+)
 from cli.supervisor_state import RunFile
 from engine.errors import RefusedStart
 
@@ -59,8 +65,9 @@ def test_a_copied_checkout_gets_a_place_of_its_own(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RefusedStart, match=r"cannot keep its data in .*: Not a directory"):
+    with pytest.raises(RefusedStart, match="Kaituan cannot keep its data in"):
         serving_place(tmp_path / "file" / ".kaituan")
+    assert not serving_folder_as_root(tmp_path / "file" / ".kaituan").exists()
 
 
 @only_root
