@@ -256,8 +256,8 @@ async def test_what_is_past_its_keeping_time_stays_in_the_rows(stage: Stage) -> 
 
 
 async def test_a_large_shard_is_rebuilt_in_bounded_batches(stage: Stage) -> None:
-    offer = await stage.offer(700)
-    await sell_out(stage, offer, "b", buyers_max=701)
+    offer = await stage.offer(550)
+    await sell_out(stage, offer, "b", buyers_max=551)
     await stage.settle()
     await flush(stage)
     await check(stage)

@@ -28,25 +28,23 @@ class Night:
         """Unsettled: a restock, claims in all states, a late payment and a refused one."""
         stage, offer = self.stage, self.offer
         self.round += 1
-        names = [f"{name}{self.round}" for name in "abcdef"]
-        await restock(stage, offer, 12)
-        _, b, c, d, e, f = [await held(stage, offer, name, qty=2) for name in names]
-        await begin_paying(stage, offer, b, qty=2)
-        await pay(stage, offer, c, qty=2)
-        fact_id = await pay(stage, offer, d, qty=2)
-        await give_back(stage, offer, d, fact_id, units=1)
-        attempt_id = await begin_paying(stage, offer, e, qty=2)
-        await stage.inventory.release(offer.shard, e, attempt_id=attempt_id, why="closed")
-        assert (await confirm(stage, offer, e, attempt_id, qty=2))[1].what == "late"
-        attempt_id = await begin_paying(stage, offer, f, qty=2)
-        refused = await confirm(stage, offer, f, attempt_id, fen=1, verdict="wrong_amount")
-        assert refused[1].what == "refused"
-        second = await add_fact(stage, offer, c, "pay_second", fen=1_980)
+        await restock(stage, offer, 10)
+        names = [f"{name}{self.round}" for name in "abcd"]
+        a, b, c, _ = [await held(stage, offer, name, qty=2) for name in names]
+        fact_id = await pay(stage, offer, a, qty=2)
+        await give_back(stage, offer, a, fact_id, units=1)
+        second = await add_fact(stage, offer, a, "pay_second", fen=1_980)
         assert (
             await stage.inventory.pay_confirm(
-                offer.shard, c, attempt_id="pay_second", fact_id=second, verdict="ok"
+                offer.shard, a, attempt_id="pay_second", fact_id=second, verdict="ok"
             )
         ).details == ("second_payment",)
+        attempt_id = await begin_paying(stage, offer, b, qty=2)
+        await stage.inventory.release(offer.shard, b, attempt_id=attempt_id, why="closed")
+        assert (await confirm(stage, offer, b, attempt_id, qty=2))[1].what == "late"
+        attempt_id = await begin_paying(stage, offer, c, qty=2)
+        refused = await confirm(stage, offer, c, attempt_id, fen=1, verdict="wrong_amount")
+        assert refused[1].what == "refused"
         if self.round > 1:
             older = await rows(
                 stage, "SELECT claim_id FROM orders WHERE claim_state = 'held' ORDER BY id LIMIT 1"
@@ -70,8 +68,9 @@ async def test_a_crash_at_any_step_of_a_batch_repeats_harmlessly(
                 where.append(steps.where)
             steps.at = 0
             await stage.settle()
-            await check(stage)
+            await check(stage, thorough=at % 6 == 0)
             if not steps.where:
                 break
+    await check(stage)
     assert {"before commit", "after commit", "before settled"} <= set(where)
     assert any("COPY orders" in step for step in where), where

@@ -23,7 +23,7 @@ from tests.workers.laws import check, rows
 from tests.workers.settler_process import settler_process
 from tests.workers.stage import Stage, open_stage
 
-CLIENTS, KILLS = 3, 5
+CLIENTS, KILLS = 3, 4
 
 
 @pytest_asyncio.fixture
@@ -63,7 +63,7 @@ async def client(
                     await pay(stage, offer, got[buyer])
                 elif luck.random() < 0.1:
                     await inventory.release(offer.shard, got[buyer], attempt_id="", why="cancelled")
-            await asyncio.sleep(luck.random() * 0.01)
+            await asyncio.sleep(luck.random() * 0.04)
     finally:
         await wire.close()
     return got

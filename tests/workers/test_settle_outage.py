@@ -60,11 +60,11 @@ async def test_postgres_killed_in_mid_sale(
             if reply.what == "held":
                 claims[f"{prefix}{number}"] = reply.details[0]
                 number += 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     async with settling(stage):
         buyers = [asyncio.create_task(buy(prefix)) for prefix in "ab"]
-        for _ in range(3):
+        for _ in range(2):
             words.clear()
             await eventually(lambda: "held" in words)
             caplog.clear()

@@ -31,12 +31,12 @@ async def plant(stage: Stage, offer: Offer, **fields: str) -> int:
     return seq
 
 
-def like_a_claim(offer: Offer, **changes: str) -> dict[str, str]:
+def like_a_claim(offer: Offer, number: int = 99, **changes: str) -> dict[str, str]:
     """The fields of a claim.held that could be settled."""
     fields = {
         "kind": "claim.held",
         "at_ms": str(now_ms()),
-        "claim_id": f"clm-s{offer.shard}-e1-99-{'0' * 16}",
+        "claim_id": f"clm-s{offer.shard}-e1-{number}-{'0' * 16}",
         "offer_id": offer.id,
         "campaign_id": offer.campaign_id,
         "version": "1",
@@ -71,28 +71,34 @@ POISON: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", POISON)
-async def test_poison_goes_aside_and_all_else_is_settled(stage: Stage, what: str) -> None:
-    offer = await stage.offer(9)
-    fields = like_a_claim(offer, **POISON[what])
-    await plant(stage, offer, **fields)  # first of its batch
-    one = await held(stage, offer, "b1")
-    await plant(stage, offer, **{**fields, "claim_id": fields["claim_id"] + "2"})  # amidst
-    two = await held(stage, offer, "b2")
-    await plant(stage, offer, **{**fields, "claim_id": fields["claim_id"] + "3"})  # last
-    await stage.settle()
-    await plant(stage, offer, **{**fields, "claim_id": fields["claim_id"] + "4"})  # alone
-    await stage.settle()
-    three = await held(stage, offer, "b3")
-    await stage.settle()
-    orders = await rows(stage, "SELECT claim_id FROM orders ORDER BY claimed_at_ms")
-    assert [row["claim_id"] for row in orders] == [one, two, three]
-    letters = await rows(stage, "SELECT * FROM dead_letters ORDER BY seq")
-    assert [letter["seq"] for letter in letters] == [2, 4, 6, 7]
-    assert msgspec.msgpack.decode(letters[0]["payload"]) == fields
-    position = await rows(stage, "SELECT seq FROM shard_position WHERE shard = :s", s=offer.shard)
-    assert position == [{"seq": 8}]
-    assert await stage.scalar("SELECT sum(last_seq - first_seq + 1) FROM event_batches") == 8
+async def test_poison_goes_aside_and_all_else_is_settled(stage: Stage) -> None:
+    for number, (what, changes) in enumerate(POISON.items()):
+        offer = await stage.offer(9)
+        fields = like_a_claim(offer, number, **changes)
+        alike = [{**fields, "claim_id": f"{fields['claim_id']}{n}"} for n in range(4)]
+        wanted = [await plant(stage, offer, **alike[0])]  # first of its batch
+        claims = [await held(stage, offer, "b1")]
+        wanted.append(await plant(stage, offer, **alike[1]))  # amidst
+        claims.append(await held(stage, offer, "b2"))
+        wanted.append(await plant(stage, offer, **alike[2]))  # last
+        await stage.settle()
+        wanted.append(await plant(stage, offer, **alike[3]))  # alone
+        await stage.settle()
+        claims.append(await held(stage, offer, "b3"))
+        await stage.settle()
+        orders = await rows(
+            stage, "SELECT claim_id FROM orders WHERE offer_id = :o ORDER BY buyer_id", o=offer.id
+        )
+        assert [row["claim_id"] for row in orders] == claims, what
+        letters = await rows(
+            stage, "SELECT seq, payload FROM dead_letters WHERE id > :n ORDER BY id", n=4 * number
+        )
+        assert [letter["seq"] for letter in letters] == wanted, what
+        kept = [msgspec.msgpack.decode(letter["payload"]) for letter in letters]
+        assert kept == alike, what
+    at_end = "SELECT sum(seq)::int FROM shard_position"
+    archived = "SELECT sum(last_seq - first_seq + 1)::int FROM event_batches"
+    assert await stage.scalar(archived) == await stage.scalar(at_end) == 8 * len(POISON)
     await check_counters(stage)
 
 
