@@ -100,7 +100,7 @@ class Book(msgspec.Struct, kw_only=True):
     offers: dict[str, OfferNow] = {}
     facts: dict[str, FactNow] = {}
     refunds: dict[str, RefundNow] = {}
-    commands: set[str] = set()  # known offer commands
+    commands: dict[str, bool] = {}  # known offer commands, and whether they were applied
     attempts: set[str] = set()  # known payment attempts
     credits: dict[str, dict[str, Any]] = {}  # claim_id → snapshot for the order
 

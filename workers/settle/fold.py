@@ -221,6 +221,8 @@ def _offer(book: Book, event: OfferOpened | OfferRestocked | OfferClosed) -> Non
     offer = _offer_of(book, event.offer_id)
     if event.command_id not in book.commands:
         raise Poison(f"no offer command {event.command_id}")
+    if book.commands[event.command_id]:
+        raise Poison(f"offer command {event.command_id} was applied already")
     match event:
         case OfferOpened():
             if offer.state != "scheduled":
@@ -231,4 +233,5 @@ def _offer(book: Book, event: OfferOpened | OfferRestocked | OfferClosed) -> Non
         case OfferClosed():
             offer.state = event.state
     book.touched_offers.add(offer.id)
+    book.commands[event.command_id] = True
     book.applied_commands[event.command_id] = event.seq

@@ -47,7 +47,9 @@ _FACTS = text(
 _REFUNDS = text(
     "SELECT id, units, applied_seq IS NOT NULL FROM refunds WHERE id = ANY(CAST(:ids AS text[]))"
 )
-_COMMANDS = text("SELECT id FROM offer_commands WHERE id = ANY(CAST(:ids AS text[]))")
+_COMMANDS = text(
+    "SELECT id, applied_seq IS NOT NULL FROM offer_commands WHERE id = ANY(CAST(:ids AS text[]))"
+)
 _ATTEMPTS = text("SELECT id FROM payment_attempts WHERE id = ANY(CAST(:ids AS text[]))")
 _PLANS = text(
     "SELECT v.campaign_id, v.version, v.body -> 'split_plan' FROM campaign_versions v "
@@ -80,7 +82,7 @@ async def load_book(
         book.refunds[row[0]] = RefundNow(*row)
     offers = (OfferOpened, OfferRestocked, OfferClosed)
     commands = {event.command_id for event in events if isinstance(event, offers)}
-    book.commands = {row[0] for row in await _rows(session, _COMMANDS, commands)}
+    book.commands = {row[0]: row[1] for row in await _rows(session, _COMMANDS, commands)}
     paying = (ClaimPaying, ClaimPaid, ClaimReleased)
     attempts = {event.attempt_id for event in events if isinstance(event, paying)} - {""}
     book.attempts = {row[0] for row in await _rows(session, _ATTEMPTS, attempts)}
