@@ -8,13 +8,7 @@ _RETRY_STATES = ("40", "53", "55", "57", "58", "08")  # conflicts, resources, ou
 
 def is_outage(error: Exception) -> bool:
     """Whether the database is away or asks for another try, rather than refusing the rows."""
-    if isinstance(error, OSError | PoolTimeout):
-        return True
-    if isinstance(error, InterfaceError):
-        # The driver calls a value that fits no column (2^63, say) a DataError, which SQLAlchemy
-        # shows as InterfaceError as well: that one is refused, however often it is tried.
-        return not isinstance(getattr(error.orig, "__cause__", None), ValueError)
-    if isinstance(error, OperationalError):
+    if isinstance(error, OSError | PoolTimeout | InterfaceError | OperationalError):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
