@@ -46,7 +46,12 @@ class OfferController(Controller):
 
     @post(
         "/{offer_id:str}/restock",
-        **route(HQ, "Add stock to an offer on sale", {**_MISSING, **_KEY}, status_code=200),
+        **route(
+            HQ,
+            "Add stock to an offer on sale",
+            {**_MISSING, **_KEY, 409: "Nobody can buy it any more (`offer_closed`)."},
+            status_code=200,
+        ),
     )
     async def restock(
         self,

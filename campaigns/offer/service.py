@@ -15,7 +15,7 @@ from campaigns.catalog import missing_offer
 from campaigns.offer.models import Offer, OfferCommand
 from campaigns.offer.schemas import CommandOut
 from engine.db import Database
-from engine.errors import KaituanError, Unprocessable
+from engine.errors import Conflict, KaituanError, Unprocessable
 from engine.ids import now_ms
 from engine.inventory import Inventory, OfferConfig, Reply
 from engine.tokens import Access
@@ -98,7 +98,10 @@ async def restock(
     units: int,
     reason: str,
 ) -> CommandOut:
-    """Add units once per key; Missing `offer_not_found`, Unprocessable `key_reused`."""
+    """Add units once per key; Missing `offer_not_found`, Unprocessable `key_reused`.
+
+    Conflict `offer_closed` when nobody could buy them any more; a repeat of a key keeps its answer.
+    """
     return await _order(
         db, inventory, who, offer_id, kind="restock", key=key, units=units, reason=reason
     )
@@ -141,15 +144,26 @@ async def _order(
             "actor": who.subject,
             "created_at_ms": now_ms(),
         }
-        await _write_once(session, values)
+        added = await _write_once(session, values)
+        if added and kind == "restock" and not _on_sale(offer):
+            raise Conflict(
+                "offer_closed",
+                "This offer takes no more claims.",
+                "Nothing was added: nobody could buy it. Publish a new campaign for these units.",
+            )
     in_effect = await apply_soon(db, inventory, [command_id])
     return CommandOut(
         command_id=command_id, offer_id=offer_id, kind=kind, units=units, in_effect=in_effect
     )
 
 
-async def _write_once(session: AsyncSession, values: dict[str, Any]) -> None:
-    """The command and its audit row; nothing for a repeat, `key_reused` for another content."""
+def _on_sale(offer: Offer) -> bool:
+    """Whether it may still be bought, now or later."""
+    return offer.state in ("scheduled", "open") and now_ms() < offer.config["ends_at_ms"]
+
+
+async def _write_once(session: AsyncSession, values: dict[str, Any]) -> bool:
+    """The command and its audit row; False for a repeat, `key_reused` for another content."""
     added = await session.scalar(
         insert(OfferCommand).values(values).on_conflict_do_nothing().returning(OfferCommand.id)
     )
@@ -159,7 +173,7 @@ async def _write_once(session: AsyncSession, values: dict[str, Any]) -> None:
         record_change(
             session, values["actor"], action, offer_id, command_id=values["id"], **content
         )
-        return
+        return True
     stored = await session.get_one(OfferCommand, values["id"])
     if content != {name: getattr(stored, name) for name in content}:
         raise Unprocessable(
@@ -168,3 +182,4 @@ async def _write_once(session: AsyncSession, values: dict[str, Any]) -> None:
             "Nothing was changed by this one; use a new key.",
             command_id=values["id"],
         )
+    return False

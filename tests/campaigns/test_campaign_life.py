@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from campaigns.campaign.models import CampaignVersion
 from campaigns.offer.models import Offer, OfferCommand
@@ -132,6 +132,24 @@ async def test_stock_added_live_is_sold_and_added_once(api: World) -> None:
     assert await _audited(api, offer["offer_id"]) == ["offer.restock"]
     missing = await api.http.post("/v1/offers/ofr_none/restock", json={"units": 2}, headers=hq)
     assert missing.json()["code"] == "offer_not_found"
+
+
+async def test_a_closed_offer_takes_no_stock_but_a_repeat_keeps_its_answer(api: World) -> None:
+    offer = (await api.campaign(total=1))["offers"][0]
+    url = f"/v1/offers/{offer['offer_id']}"
+    before = api.auth("stf_hq", "hq", key="restock-before1")
+    first = await api.http.post(f"{url}/restock", json={"units": 2}, headers=before)
+    assert first.status_code == 200
+    async with api.db.begin() as session:
+        await session.execute(
+            update(Offer).where(Offer.id == offer["offer_id"]).values(state="closed")
+        )
+    after = api.auth("stf_hq", "hq", key="restock-after-1")
+    refused = await api.http.post(f"{url}/restock", json={"units": 2}, headers=after)
+    assert (refused.status_code, refused.json()["code"]) == (409, "offer_closed")
+    repeat = await api.http.post(f"{url}/restock", json={"units": 2}, headers=before)
+    assert repeat.status_code == 200
+    assert await _audited(api, offer["offer_id"]) == ["offer.restock"]
 
 
 async def test_an_offer_tells_what_buyers_need(api: World) -> None:
