@@ -142,8 +142,10 @@ class Crowd:
             if rng.random() < plan.repeats:
                 await self._repeat(buyer, key, status, told)
             if rng.random() < plan.twins:
-                _, other = await buyer.claim(plan.offer_id, 1, plan.price_id, key=f"{key}-b")
+                twin, other = await buyer.claim(plan.offer_id, 1, plan.price_id, key=f"{key}-b")
                 self.seen.count("twin: " + other.get("code", "held"))
+                if twin == 201:
+                    self._hold(who, other, f"{key}-b", rng)
         except Exception as error:
             self._failed(who[0], error)
             return False

@@ -49,9 +49,6 @@ async def test_ten_thousand_race_for_a_hundred(house: House) -> None:
         *("held", "sold_out", "limit_reached")
     }
     assert await house.scalar(_BEFORE_THE_FIRST_LAPSE, sale.offer_id) == UNITS
-    assert await house.scalar("SELECT count(DISTINCT buyer_id) FROM orders") == len(
-        {one.buyer for one in seen.held}
-    )
     assert min((await house.served()).values()) > CUSTOMERS / 100
     lapsed = seen.ends.get("lapse → released", 0)
     assert lapsed > 0
