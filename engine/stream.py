@@ -1,10 +1,8 @@
 """Reading a shard's stream and fence as they are in the hot store, over the wire.
 
-One look is two commands in one write, the fence first: whatever seq it shows must then be in
+One look is two commands, the fence first: whatever seq it shows must then be in
 the stream, so a missing tail is seen as well as a hole.
 """
-
-import asyncio
 
 import msgspec
 
@@ -27,9 +25,12 @@ class Look(msgspec.Struct, frozen=True):
 
 async def look(wire: Wire, shard: int, epoch: int, after_seq: int, count: int) -> Look:
     """The fence of a shard, and at most `count` entries of `epoch`'s stream after `after_seq`."""
-    fence, entries = await asyncio.gather(
-        wire.call("HMGET", keys.meta(shard), "epoch", "run_id", "sealed", "seq", "settled_seq"),
-        wire.call("XRANGE", keys.events(shard, epoch), f"({after_seq}-0", "+", "COUNT", count),
+    # One after the other on purpose: entries read before the fence could lack what it promises.
+    fence = await wire.call(
+        "HMGET", keys.meta(shard), "epoch", "run_id", "sealed", "seq", "settled_seq"
+    )
+    entries = await wire.call(
+        "XRANGE", keys.events(shard, epoch), f"({after_seq}-0", "+", "COUNT", count
     )
     known, run_id, sealed, seq, settled = (_text(part) for part in fence)
     return Look(
