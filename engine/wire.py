@@ -123,7 +123,7 @@ class Wire:
     @property
     def connected(self) -> bool:
         """Whether commands can be sent right now."""
-        return self._line is not None
+        return self._line is not None and not self._line.closed.done()
 
     async def start(self, *, within_s: float = 10.0) -> None:
         """Connect and keep connected; Unavailable when the first connection takes too long."""
