@@ -1,7 +1,7 @@
 """Everything at once, by a seed: kills, freezes, an emptied store, a cut file, callbacks astray.
 
-One round in `make test`, many in `make fuzz`; the seed is in the failure's message. Whatever
-happened, the laws hold once the storm is over, with clients' history and bill as witnesses.
+Only in `make fuzz`, since each round draws a fresh seed, which is in the failure's message.
+Whatever happened, the laws hold once the storm is over, with clients' history and bill as witnesses.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.system.crowds import crowds, plans
 from tests.system.house import House
 from tests.system.test_hot_store import cut, tail_of_the_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.fuzz]
+pytestmark = [pytest.mark.slow, pytest.mark.fuzz, pytest.mark.storm]
 
 STORM_S = 10
 PROCESSES = ("api-1", "api-2", "settle", "worker", "valkey", "postgres", "sandbox")
