@@ -36,7 +36,10 @@ async def _refusal(**changes: Any) -> str:
         ({"token_secret": ""}, "KAITUAN_TOKEN_SECRET"),
         ({"token_secret": "short"}, "KAITUAN_TOKEN_SECRET cannot sign"),
         ({"phone_secret": "", "sandbox_secret": ""}, "KAITUAN_PHONE_SECRET, KAITUAN_SANDBOX"),
-        ({"redis_url": "redis://127.0.0.1:9/0", "start_wait_ms": 300}, "hot store or queue cannot be"),
+        (
+            {"redis_url": "redis://127.0.0.1:9/0", "start_wait_ms": 300},
+            "hot store or queue cannot be",
+        ),
         (
             {"database_url": "postgresql://a:b@127.0.0.1:9/x", "start_wait_ms": 300},
             "PostgreSQL cannot be reached",

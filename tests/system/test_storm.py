@@ -1,7 +1,8 @@
 """Everything at once, by a seed: kills, freezes, an emptied store, a cut file, callbacks astray.
 
 Only in `make fuzz`, since each round draws a fresh seed, which is in the failure's message.
-Whatever happened, the laws hold once the storm is over, with clients' history and bill as witnesses.
+Whatever happened, the laws hold once the storm is over, with clients' history and bill as
+witnesses.
 """
 
 import asyncio
