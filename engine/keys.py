@@ -80,3 +80,53 @@ def code(phone_hash: str) -> str:
 def code_sends(phone_hash: str) -> str:
     """Counter: codes sent to a phone within the hour."""
     return f"code-sends:{phone_hash}"
+
+
+def broadcast(shard: int) -> str:
+    """Hash epoch, seq: how far the shard's events are in the topics' logs."""
+    return f"{{s{shard}}}:broadcast"
+
+
+def log(topic: str) -> str:
+    """Stream of a topic; the entry id is `<offset>-0`, fields origin, part, event."""
+    return f"{{{topic}}}:log"
+
+
+def log_meta(topic: str) -> str:
+    """Hash: epoch, offset, archived, and `mark:<shard>` = `<epoch>:<seq>` of the last batch."""
+    return f"{{{topic}}}:meta"
+
+
+def log_parts(topic: str) -> str:
+    """Hash: part → JSON of the last event that replaced it."""
+    return f"{{{topic}}}:parts"
+
+
+def log_comments(topic: str) -> str:
+    """List: JSON of the last comments, newest first."""
+    return f"{{{topic}}}:comments"
+
+
+def log_did(topic: str, cause: str) -> str:
+    """String: the command or comment with this id is in the log, and at which offset."""
+    return f"{{{topic}}}:did:{cause}"
+
+
+def comment_rate(topic: str, member_id: str) -> str:
+    """String: when this member's next comment is due (GCRA)."""
+    return f"{{{topic}}}:rate:{member_id}"
+
+
+def likes(topic: str) -> str:
+    """Counter of a room's likes."""
+    return f"{{{topic}}}:likes"
+
+
+def presence(topic: str) -> str:
+    """Hash: gateway → `<viewers>:<at_ms>`."""
+    return f"{{{topic}}}:presence"
+
+
+def hints() -> str:
+    """Stream: names of topics that have something new; a doorbell, safe to lose."""
+    return "topics"

@@ -66,6 +66,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sweep_every_ms: int = 200
     idem_keep_ms: int = 7 * 86_400_000
 
+    # Rooms: logs and broadcaster
+    room_log_max: int = 10_000  # entries of a room's log kept in the hot store, archived before
+    me_log_max: int = 200
+    me_keep_ms: int = 86_400_000
+    room_keep_ms: int = 7 * 86_400_000  # an ended room's log in the hot store
+    room_comments_max: int = 50  # in a snapshot
+    room_shelf_max: int = 100
+    hints_max: int = 100_000
+    comment_chars_max: int = 200
+    comment_every_ms: int = 2_000  # per member, with a burst of `comment_burst_max`
+    comment_burst_max: int = 3
+    broadcast_batch_max: int = 500
+    broadcast_idle_ms: int = 50
+    law_check_every_ms: int = 15_000
+
+    # Gateway
+    gateway_host: str = "127.0.0.1"
+    gateway_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8081  # 0: any free one
+    gateway_url: str = ""  # what browsers are told; empty: made of host and port
+    origins: str = ""  # comma list of exact origins; empty: that of public_url
+    room_token_ttl_ms: int = 300_000
+    viewers_max: int = 25_000  # per gateway process
+    viewer_topics_max: int = 8
+    viewer_buffer_max: int = 262_144  # bytes not yet taken by a viewer's connection
+    viewer_frame_bytes_max: int = 4_096  # what a viewer may send
+    viewer_frames_per_s_max: int = 20
+    join_within_ms: int = 5_000
+    slow_after_ms: int = 3_000
+    tick_ms: int = 50
+    tick_cap_ms: int = 500
+    live_every_ms: int = 1_000
+    ring_max: int = 2_000  # events of a topic kept in the gateway for those who come back
+    gateway_drain_ms: int = 5_000
+    come_back_within_ms: int = 3_000
+
     # Settler
     settle_batch_max: int = 500
     settle_idle_ms: int = 100
