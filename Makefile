@@ -9,10 +9,10 @@ export PIP_ONLY_BINARY := :all:
 export PIP_CONSTRAINT  := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench load up migrate audit fuzz schemas clean
+.PHONY: help demo test check bench load up pages pages-kept screenshots migrate audit fuzz schemas clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Kaituan needs Python 3.11 to 3.14: install one (with its venv), then run make again."; exit 1; }
@@ -23,10 +23,17 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) install -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## start everything, play an evening, open the doors (ARGS=--once ends by itself)
+pages: $(STAMP) ## build the customer's, guide's and HQ's pages into web/dist
+	@sh web/build.sh $(BIN)/python
+
+# Where they cannot be built (no npm registry), what needs them goes on without, and that is said.
+pages-kept: $(STAMP)
+	@sh web/build.sh $(BIN)/python kept
+
+demo: $(STAMP) pages-kept ## start everything, play an evening, open the doors (ARGS=--once ends by itself)
 	@$(BIN)/kaituan demo $(ARGS)
 
-test: $(STAMP) ## all tests, on the real embedded stores
+test: $(STAMP) pages-kept ## all tests, on the real embedded stores
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP) ## format, lint, types
@@ -40,7 +47,7 @@ bench: $(STAMP) ## the yardsticks and ours side by side; medians and ratios to b
 load: $(STAMP) ## a flash sale at peak with Locust, an HTML report and a verdict by the audit
 	@$(BIN)/kaituan load $(ARGS)
 
-up: $(STAMP) ## start everything and serve, without the evening
+up: $(STAMP) pages-kept ## start everything and serve, without the evening
 	@$(BIN)/kaituan up $(ARGS)
 
 migrate: $(STAMP) ## bring KAITUAN_DATABASE_OWNER_URL to the newest schema
@@ -52,9 +59,13 @@ audit: $(STAMP) ## check the laws on what is running
 fuzz: $(STAMP) ## the property tests and seeded races, long
 	@$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
-schemas: $(STAMP) ## write docs/openapi.json from the code
+schemas: $(STAMP) ## write docs/openapi.json and docs/protocol.schema.json from the code
 	@$(BIN)/kaituan schemas $(ARGS)
+
+screenshots: $(STAMP) pages ## pictures of the four pages over the real stack, into docs/
+	@$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 clean: ## remove .venv, caches and the serving data of this checkout
 	@if [ -x $(BIN)/kaituan ]; then $(BIN)/kaituan clean; fi
+	@rm -rf web/node_modules web/dist web/build.log
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What a newcomer has: a fresh clone, a PATH of python, make, git and coreutils, no compiler.
+# What a newcomer has: a fresh clone, a PATH of python, make, git and coreutils, no compiler and no
+# Node.js (a Python package brings it).
 # Runs `make demo ARGS=--once` and `make test` on each Python 3.11 to 3.14 found on this machine,
 # as whoever calls it; as root it runs once more as an ordinary user, who is made for it and
 # removed afterwards.   tests/fresh.sh [VERSION …]   TARGETS="demo test" by default
