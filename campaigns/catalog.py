@@ -1,6 +1,7 @@
 """Which offers there are and on which shard: a process's copy, so that a claim asks no SQL.
 
-An offer's published facts never change, so an entry is loaded once. `start` keeps the offers on
+An offer's published facts never change, so an entry is loaded once (and again while it waits for
+a host to launch it). `start` keeps the offers on
 sale in memory, read anew each `every_ms`; an unknown id is looked up by itself, all that arrive
 meanwhile in one query and at most one query each `MISS_EVERY_S`, so that made-up ids cost little.
 """
@@ -15,7 +16,7 @@ from sqlalchemy import BigInteger, Row, Select, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaigns.campaign.models import Campaign
-from campaigns.offer.models import Offer
+from campaigns.offer.models import LAUNCH_FIELD, Offer
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.errors import Missing, Unavailable
@@ -39,6 +40,12 @@ class Listed(msgspec.Struct, frozen=True):
     shelf_price_fen: int
     mall_price_fen: int
     config: OfferConfig
+    launch_ms: int | None = None  # opened by a host, and then open for so long
+
+    @property
+    def waits(self) -> bool:
+        """Its host has not launched it yet: the window is empty."""
+        return self.launch_ms is not None and self.config.starts_at_ms >= self.config.ends_at_ms
 
 
 def missing_offer() -> Missing:
@@ -80,7 +87,8 @@ class Catalog:
         ends = cast(Offer.config["ends_at_ms"].astext, BigInteger)
         async with self._db.begin() as session:
             on_sale = set(await session.scalars(select(Offer.id).where(ends > now)))
-            fresh = on_sale - self.offers.keys()
+            known = {key for key, offer in self.offers.items() if not offer.waits}
+            fresh = on_sale - known
             rows = (await session.execute(_listed(fresh))).all()
         self._add(rows)
         over = [key for key, offer in self.offers.items() if offer.config.keep_until_ms < now]
@@ -140,6 +148,7 @@ class Catalog:
                 sku.shelf_price_fen,
                 sku.mall_price_fen,
                 msgspec.convert(offer.config, OfferConfig),
+                offer.config.get(LAUNCH_FIELD),
             )
 
     async def _keep(self) -> None:

@@ -1,6 +1,7 @@
 """Publishing: the approved draft becomes an immutable version, its offers, and their commands.
 
-All rows are committed before any script runs. The scripts then run at once, and whatever does
+All rows are committed before any script runs. Offers that a host launches get no command yet
+(campaigns/room/launch.py). The scripts then run at once, and whatever does
 not get through (a shard that reopens) is repeated by the worker from the committed commands.
 """
 
@@ -14,7 +15,7 @@ from campaigns.campaign import service
 from campaigns.campaign.models import Campaign, CampaignVersion
 from campaigns.campaign.schemas import CampaignIn, CampaignOut, OfferIn
 from campaigns.campaign.states import move
-from campaigns.offer.models import Offer, OfferCommand
+from campaigns.offer.models import LAUNCH_FIELD, Offer, OfferCommand
 from campaigns.offer.service import apply_soon
 from engine.db import Database
 from engine.ids import new_id, now_ms
@@ -61,11 +62,13 @@ async def publish(
 
 def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Settings) -> Offer:
     assert campaign.shard is not None
+    by_host = offer.launch == "host"
     config = OfferConfig(
         campaign_id=campaign.id,
         version=campaign.version,
         kind=offer.kind,
-        starts_at_ms=draft.starts_at_ms,
+        # Until its host launches it, an offer's window is empty and lies at the campaign's end.
+        starts_at_ms=draft.ends_at_ms if by_host else draft.starts_at_ms,
         ends_at_ms=draft.ends_at_ms,
         hold_ms=draft.hold_ms or settings.hold_ms,
         pay_ms=draft.pay_ms or settings.pay_ms,
@@ -81,6 +84,9 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
             ]
         ),
     )
+    kept = msgspec.to_builtins(config)
+    if by_host:
+        kept[LAUNCH_FIELD] = offer.duration_ms
     return Offer(
         id=new_id("ofr"),
         campaign_id=campaign.id,
@@ -89,7 +95,7 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
         kind=offer.kind,
         sku_id=offer.sku_id,
         state="scheduled",
-        config=msgspec.to_builtins(config),
+        config=kept,
         total=0,  # the settler adds what `offer.opened` says
         held=0,
         sold=0,
@@ -127,6 +133,7 @@ def _open_commands(
             created_at_ms=now_ms(),
         )
         for wanted, offer in zip(draft.offers, offers, strict=True)
+        if wanted.launch == "schedule"
     ]
     session.add_all(commands)
     return [command.id for command in commands]

@@ -86,6 +86,7 @@ def _offer(
     if offer.per_order_max > draft.per_campaign_max:
         yield FieldError(f"{at}.per_order_max", "It is above the campaign's limit per buyer.")
     yield from _steps(at, offer, draft)
+    yield from _launch(at, offer, draft)
     reference = skus.get(offer.sku_id)
     if reference is None:
         yield FieldError(f"{at}.sku_id", f"There is no SKU {offer.sku_id}.")
@@ -99,6 +100,20 @@ def _offer(
                 f"{at}.prices[{index}].price_fen",
                 f"{yuan(price.price_fen)} is not below the {which} price {yuan(least)}.",
             )
+
+
+def _launch(at: str, offer: OfferIn, draft: CampaignIn) -> Iterator[FieldError]:
+    """A flash that its host opens lasts a stated time, at one price; others have the window."""
+    if offer.launch == "schedule":
+        if offer.duration_ms is not None:
+            yield FieldError(f"{at}.duration_ms", "Only an offer that a host launches has one.")
+        return
+    if offer.duration_ms is None:
+        yield FieldError(f"{at}.duration_ms", "Say how long it is open once it is launched.")
+    elif offer.duration_ms > draft.ends_at_ms - draft.starts_at_ms:
+        yield FieldError(f"{at}.duration_ms", "It is longer than the campaign.")
+    if len(offer.prices) > 1:
+        yield FieldError(f"{at}.prices", "An offer that a host launches has one price.")
 
 
 def _steps(at: str, offer: OfferIn, draft: CampaignIn) -> Iterator[FieldError]:

@@ -41,6 +41,9 @@ class OfferIn(_In, frozen=True, kw_only=True):
     total: Units
     prices: Annotated[Sequence[PriceIn], msgspec.Meta(min_length=1, max_length=PRICES_MAX)]
     kind: Literal["flash"] = "flash"
+    # `host`: the host of a live room opens it with a countdown, for `duration_ms`.
+    launch: Literal["schedule", "host"] = "schedule"
+    duration_ms: Term | None = None
     per_order_max: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
     per_buyer_max: Limit = 1
 

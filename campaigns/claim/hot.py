@@ -215,6 +215,8 @@ def _in_words(reply: Reply, listed: Listed) -> Answer:
         case "not_open", (starts,):
             return _not_open(int(starts))
         case "unknown_offer", _:  # published, but its `offer_open` has not run on the shard yet
+            if listed.waits:
+                return _not_launched()
             starts_at_ms = listed.config.starts_at_ms
             return _not_open(starts_at_ms) if now_ms() < starts_at_ms else _BUSY
         case "price_changed", (price_id, price_fen):
@@ -247,6 +249,15 @@ def _in_words(reply: Reply, listed: Listed) -> Answer:
             return failed(reopening())
         case _:
             raise AssertionError(f"claim.lua answered {reply}")
+
+
+def _not_launched() -> Answer:
+    return _refused(
+        409,
+        "not_open",
+        "The host has not started this offer yet.",
+        "Nothing was held. Its room says when it starts.",
+    )
 
 
 def _not_open(starts_at_ms: int) -> Answer:

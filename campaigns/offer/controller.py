@@ -49,7 +49,11 @@ class OfferController(Controller):
         **route(
             HQ,
             "Add stock to an offer on sale",
-            {**_MISSING, **_KEY, 409: "Nobody can buy it any more (`offer_closed`)."},
+            {
+                **_MISSING,
+                **_KEY,
+                409: "Nobody can buy it any more (`offer_closed`), or yet (`not_launched`).",
+            },
             status_code=200,
         ),
     )
@@ -75,7 +79,12 @@ class OfferController(Controller):
 
     @post(
         "/{offer_id:str}/close",
-        **route(HQ, "Take no more claims for an offer", {**_MISSING, **_KEY}, status_code=200),
+        **route(
+            HQ,
+            "Take no more claims for an offer",
+            {**_MISSING, **_KEY, 409: "Its host has not launched it yet (`not_launched`)."},
+            status_code=200,
+        ),
     )
     async def close(
         self,

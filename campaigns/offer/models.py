@@ -5,6 +5,7 @@ A command is committed before its script runs; `applied_seq` is set only when th
 commits the event that carries the command's id.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -23,10 +24,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from engine.db import Base
 
 
+# In `config` beside what the hot store is told, in ms: the offer is opened by a room's host and
+# then lasts so long. Its window is empty until then.
+LAUNCH_FIELD = "launch_ms"
+
+
+def awaits_launch(config: Mapping[str, Any]) -> bool:
+    """Whether an offer's `config` is that of one whose host has not launched it yet."""
+    return LAUNCH_FIELD in config and config["starts_at_ms"] >= config["ends_at_ms"]
+
+
 class Offer(Base):
     """One SKU at a price in a campaign. `state`: scheduled, open, closed or frozen.
 
-    `config` is what `offer_open` told the hot store (prices, window, limits, deadlines).
+    `config` is what `offer_open` told the hot store (prices, window, limits, deadlines); it
+    changes once, when a host launches the offer, before that script has run.
     """
 
     __tablename__ = "offers"

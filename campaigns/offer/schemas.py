@@ -34,7 +34,8 @@ class NextPrice(msgspec.Struct, frozen=True):
 class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     """An offer as buyers see it; claim it with this `price_id`.
 
-    `phase`: upcoming, open, ended or closed. `late` says in words what becomes of a payment
+    `phase`: waiting (a host will launch it, for `launch_ms`; the window is not known yet),
+    upcoming, open, ended or closed. `late` says in words what becomes of a payment
     that arrives after its claim came free.
     """
 
@@ -52,6 +53,7 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     mall_price_fen: int
     starts_at_ms: int
     ends_at_ms: int
+    launch_ms: int | None
     server_time_ms: int
     availability: Availability
     per_order_max: int

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.catalog import missing_offer
-from campaigns.offer.models import Offer, OfferCommand
+from campaigns.offer.models import Offer, OfferCommand, awaits_launch
 from campaigns.offer.schemas import CommandOut
 from engine.db import Database
 from engine.errors import Conflict, KaituanError, Unprocessable
@@ -134,6 +134,12 @@ async def _order(
         offer = await session.get(Offer, offer_id)
         if offer is None:
             raise missing_offer()
+        if awaits_launch(offer.config):
+            raise Conflict(
+                "not_launched",
+                "This offer waits for its host to launch it.",
+                "Nothing was changed. Launch it in its room first.",
+            )
         values = {
             "id": command_id,
             "offer_id": offer_id,

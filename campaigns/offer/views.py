@@ -75,6 +75,7 @@ async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView
         mall_price_fen=listed.mall_price_fen,
         starts_at_ms=config.starts_at_ms,
         ends_at_ms=config.ends_at_ms,
+        launch_ms=listed.launch_ms,
         server_time_ms=now,
         availability=availability,
         per_order_max=config.per_order_max,
@@ -90,6 +91,8 @@ async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView
 def _phase(listed: Listed, state: str, now: int) -> str:
     if state in ("closed", "frozen"):
         return "closed"
+    if listed.waits:
+        return "waiting" if now < listed.config.ends_at_ms else "ended"
     if now < listed.config.starts_at_ms:
         return "upcoming"
     return "open" if now < listed.config.ends_at_ms else "ended"
