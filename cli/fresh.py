@@ -42,7 +42,7 @@ async def fresh_kaituan(say: Callable[[str], None], **changes: Any) -> AsyncIter
 
     `changes` are settings. A signal ends the block in order, as everywhere under a supervisor.
     """
-    given = Settings(**{"mode": "development", "api_port": 0, **changes})
+    given = Settings(**{"mode": "development", "api_port": 0, "gateway_port": 0, **changes})
     with temporary_place() as place:
         async with Supervisor(place, say=say) as supervisor:
             settings = await start_all(supervisor, given, say)

@@ -1,12 +1,15 @@
-"""What runs on one machine: stores first, then sandbox, settler and worker, then the API.
+"""What runs on one machine: stores first, then sandbox, workers and gateway, then the API.
 
 `start_all` gives back the settings under which everything runs. Stores and provider that the
 given settings already name are used, not started; the API's processes share one socket.
 """
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -35,20 +38,64 @@ async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settin
     settings = await _start_stores(supervisor, settings, say)
     if settings.database_owner_url:
         await migrate_async(settings.database_owner_url, role_of(settings.database_url))
-    listener = listening_socket(settings.api_port, settings.api_host)
-    supervisor.keep(listener)
-    port = listener.getsockname()[1]
-    if settings.api_port and port != settings.api_port:
-        say(f"Port {settings.api_port} is taken; the API is on {port}.")
-    public_url = settings.public_url or f"http://{settings.api_host}:{port}"
-    settings = msgspec.structs.replace(settings, api_port=port, public_url=public_url)
+    api = _listen(supervisor, settings.api_port, settings.api_host, "API", say)
+    gateway = _listen(supervisor, settings.gateway_port, settings.gateway_host, "gateway", say)
+    settings = with_addresses(settings, api.getsockname()[1], gateway.getsockname()[1])
     if not settings.provider_url:
         settings = await _start_sandbox(supervisor, settings)
     await supervisor.start([_settler(settings), _worker(settings)])
+    if _is_there("workers.broadcast"):
+        await supervisor.start([_broadcaster(settings)])
+    if _is_there("ws.main"):
+        # Before the API, which hands out its address.
+        await supervisor.start([_gateway(settings, gateway.fileno())])
     await supervisor.start(
-        [_api(settings, number, listener.fileno()) for number in range(settings.api_processes)]
+        [_api(settings, number, api.fileno()) for number in range(settings.api_processes)]
     )
     return settings
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _listen(supervisor: Supervisor, wanted: int, host: str, name: str, say: Say) -> socket.socket:
+    """A listening socket that outlives the processes behind it; `wanted`, or a free port."""
+    listener = listening_socket(wanted, host)
+    supervisor.keep(listener)
+    port = listener.getsockname()[1]
+    if wanted and port != wanted:
+        say(f"Port {wanted} is taken; the {name} is on {port}.")
+    return listener
+
+
+def with_addresses(settings: Settings, api_port: int, gateway_port: int) -> Settings:
+    """Fill in where browsers find API and gateway, and the origins the gateway lets in.
+
+    In development the API answers under both names of this machine, so pages may come from both.
+    """
+    public_url = settings.public_url or f"http://{settings.api_host}:{api_port}"
+    gateway_url = settings.gateway_url or f"ws://{settings.gateway_host}:{gateway_port}/v1/live"
+    origins = [origin_of(public_url)]
+    if settings.mode == "development":
+        origins += [f"http://{host}:{api_port}" for host in ("127.0.0.1", "localhost")]
+    return msgspec.structs.replace(
+        settings,
+        api_port=api_port,
+        public_url=public_url,
+        gateway_port=gateway_port,
+        gateway_url=gateway_url,
+        origins=settings.origins or ",".join(dict.fromkeys(origins)),
+    )
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port as browsers send them in `Origin`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 async def _start_sandbox(supervisor: Supervisor, settings: Settings) -> Settings:
@@ -141,6 +188,23 @@ def _settler(settings: Settings) -> Service:
 
 def _worker(settings: Settings) -> Service:
     return Service(name="worker", argv=_python("workers.main"), env=_environ(settings))
+
+
+def _broadcaster(settings: Settings) -> Service:
+    return Service(name="broadcast", argv=_python("workers.broadcast"), env=_environ(settings))
+
+
+def _gateway(settings: Settings, fd: int) -> Service:
+    # It reads the hot store only: no process is told a secret that it has no use for.
+    told = msgspec.structs.replace(settings, database_url="", phone_secret="", sandbox_secret="")
+    return Service(
+        name="gateway",
+        argv=_python("ws.main", "--fd", str(fd)),
+        env=_environ(told),
+        ready=answers_http(f"http://{settings.gateway_host}:{settings.gateway_port}/healthz"),
+        pass_fds=(fd,),
+        stop_within_s=settings.gateway_drain_ms / 1000 + 5.0,
+    )
 
 
 def _api(settings: Settings, number: int, fd: int) -> Service:
