@@ -44,7 +44,7 @@ async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settin
     if not settings.provider_url:
         settings = await _start_sandbox(supervisor, settings)
     await supervisor.start([_settler(settings), _worker(settings)])
-    if _is_there("workers.broadcast"):
+    if _is_there("workers.broadcast.__main__"):
         await supervisor.start([_broadcaster(settings)])
     if _is_there("ws.main"):
         # Before the API, which hands out its address.
