@@ -18,8 +18,8 @@ give_up() {
 }
 
 is_fresh() {
-  [ -f dist/.built ] && [ -z "$(find . \( -path ./node_modules -o -path ./dist -o -name "$log" \) \
-    -prune -o -type f -newer dist/.built -print | head -n 1)" ]
+  [ -f dist/.built ] && [ -z "$(find . ../docs/openapi.json \( -path ./node_modules -o -path ./dist \
+    -o -name "$log" -o -name '*.gen.*' \) -prune -o -type f -newer dist/.built -print | head -n 1)" ]
 }
 
 new_enough() { # node
