@@ -6,6 +6,7 @@ from campaigns.order import models as order
 from campaigns.payment import models as payment
 from campaigns.people import models as people
 from campaigns.refund import models as refund
+from campaigns.room import models as room
 from campaigns.sku import models as sku
 from engine import models as shard
 from engine.db import Base
@@ -22,6 +23,7 @@ __all__ = [
     "payment",
     "people",
     "refund",
+    "room",
     "shard",
     "sku",
 ]

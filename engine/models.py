@@ -60,6 +60,18 @@ class EventBatch(Base):
     orphaned: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
+class RoomLogBatch(Base):
+    """A piece of a topic's log as it was: msgpack of `[[offset, origin, part, event], …]`."""
+
+    __tablename__ = "room_log_batches"
+
+    topic: Mapped[str] = mapped_column(Text, primary_key=True)
+    epoch: Mapped[str] = mapped_column(Text, primary_key=True)
+    first_offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_offset: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class DeadLetter(Base):
     """An event that could not be settled, and the later ones of its claim. Open = audit red."""
 

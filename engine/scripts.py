@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parent / "lua"
 _HEADER = re.compile(r"^[ \t]*--[ \t]*@(\S+)[ \t]*(\S*)[ \t]*(\S*)", re.M)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KINDS = {
-    "key": ("hash", "string", "zset", "stream", "prefix"),
+    "key": ("hash", "string", "zset", "stream", "list", "prefix"),
     "arg": ("int", "str"),
 }
 

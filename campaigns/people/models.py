@@ -67,7 +67,7 @@ class Binding(Base):
 
 
 class Staff(Base):
-    """Someone at HQ who signs in with a password (argon2id)."""
+    """Someone who signs in with a password (argon2id): HQ, or a guide (`guide_id`)."""
 
     __tablename__ = "staff"
 
@@ -76,3 +76,4 @@ class Staff(Base):
     name: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
+    guide_id: Mapped[str | None] = mapped_column(ForeignKey("guides.id"))

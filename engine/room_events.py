@@ -1,0 +1,219 @@
+"""Topic events: what the log of a room or of a member says, one frozen Struct a kind.
+
+An event names the part of its topic's state that it replaces (`part_of`; "" = none), so a topic's
+state is its parts and its last comments. Nobody's ids, phone numbers or other personal data go
+into a room's events; a nickname stands with a comment only. Prices are in fen.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+RoomStateWord = Literal["scheduled", "live", "paused", "ended"]
+OfferStateWord = Literal["scheduled", "open", "closed", "frozen"]
+ClaimStateWord = Literal["held", "paying", "paid", "released", "returned"]
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """`at_ms`: when it happened, by the clock of whoever decided it."""
+
+    at_ms: int
+
+
+class Host(msgspec.Struct, frozen=True):
+    """The guide who runs the room."""
+
+    guide_id: str
+    name: str
+
+
+class RoomStore(msgspec.Struct, frozen=True):
+    """Where the room is held."""
+
+    store_id: str
+    name: str
+
+
+class Price(msgspec.Struct, frozen=True):
+    """Unit price in fen from `from_ms` on."""
+
+    price_id: str
+    price_fen: int
+    from_ms: int
+
+
+class RoomNow(_Said, frozen=True, kw_only=True, tag="room"):
+    """Part `room`."""
+
+    room_id: str
+    title: str
+    state: RoomStateWord
+    host: Host
+    store: RoomStore
+    starts_at_ms: int
+
+
+class Shelf(_Said, frozen=True, kw_only=True, tag="shelf"):
+    """Part `shelf`: the offers in order."""
+
+    offers: tuple[str, ...]
+
+
+class OfferNow(_Said, frozen=True, kw_only=True, tag="offer"):
+    """Part `offer:<id>`. `late`: where a late payment lands, `refund` or `retake`."""
+
+    offer_id: str
+    name: str
+    sku_id: str
+    offer_kind: str
+    state: OfferStateWord
+    prices: tuple[Price, ...]
+    shelf_price_fen: int
+    mall_price_fen: int
+    starts_at_ms: int
+    ends_at_ms: int
+    per_order_max: int
+    per_buyer_max: int
+    late: str
+
+
+class Stock(_Said, frozen=True, kw_only=True, tag="stock"):
+    """Part `stock:<id>`: available + held + sold == total."""
+
+    offer_id: str
+    available: int
+    held: int
+    sold: int
+    total: int
+
+
+class Pin(_Said, frozen=True, kw_only=True, tag="pin"):
+    """Part `pin`: what the host shows now."""
+
+    offer_id: str | None
+
+
+class Comment(_Said, frozen=True, kw_only=True, tag="comment"):
+    """Replaces nothing: it goes to the last comments."""
+
+    id: str
+    nickname: str
+    text: str
+
+
+class Recovered(_Said, frozen=True, kw_only=True, tag="recovered"):
+    """Replaces nothing: this shard was rebuilt, pages read their own claims anew."""
+
+    shard: int
+
+
+class MyClaim(_Said, frozen=True, kw_only=True, tag="claim"):
+    """Part `claim:<claim_id>`. `why` says why it was released, else ""."""
+
+    claim_id: str
+    offer_id: str
+    state: ClaimStateWord
+    units: int
+    why: str = ""
+    price_fen: int | UnsetType = UNSET
+    expires_at_ms: int | UnsetType = UNSET
+    pay_expires_at_ms: int | UnsetType = UNSET
+
+
+class MyPayment(_Said, frozen=True, kw_only=True, tag="payment"):
+    """Part `payment:<claim_id>`: a payment that does not stand, and is refunded."""
+
+    claim_id: str
+    offer_id: str
+    what: Literal["late", "refused"]
+    why: str
+
+
+AnyTopicEvent = RoomNow | Shelf | OfferNow | Stock | Pin | Comment | Recovered | MyClaim | MyPayment
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyTopicEvent)
+
+
+class TopicEvent(NamedTuple):
+    """What goes into a log: its cause, the part it replaces, its JSON.
+
+    `seq`: of the shard event that caused it (0: none); what lies below the log's mark is left
+    out. `was`: append only while the part's text is still this ("": no text yet; None: always).
+    """
+
+    origin: str
+    part: str
+    event: str
+    seq: int = 0
+    was: str | None = None
+
+
+def encode(event: AnyTopicEvent) -> str:
+    """The event's JSON as it goes over the wire."""
+    return _encoder.encode(event).decode()
+
+
+def decode(text: str | bytes) -> AnyTopicEvent:
+    """The event of a JSON text; msgspec.ValidationError when it is none."""
+    return _decoder.decode(text)
+
+
+def to_json(event: AnyTopicEvent) -> dict[str, Any]:
+    """The event as a JSON object, as `room_commands.event` keeps it."""
+    built: dict[str, Any] = msgspec.json.decode(_encoder.encode(event))
+    return built
+
+
+def part_of(event: AnyTopicEvent) -> str:
+    """Which part of its topic's state this event replaces; "" for none."""
+    match event:
+        case RoomNow():
+            return "room"
+        case Shelf():
+            return "shelf"
+        case Pin():
+            return "pin"
+        case OfferNow():
+            return f"offer:{event.offer_id}"
+        case Stock():
+            return f"stock:{event.offer_id}"
+        case MyClaim():
+            return f"claim:{event.claim_id}"
+        case MyPayment():
+            return f"payment:{event.claim_id}"
+        case _:
+            return ""
+
+
+def topic_event(
+    origin: str, event: AnyTopicEvent, *, seq: int = 0, was: str | None = None
+) -> TopicEvent:
+    """The event as it goes into a log."""
+    return TopicEvent(origin, part_of(event), encode(event), seq, was)
+
+
+def room_topic(room_id: str) -> str:
+    """The topic of a room."""
+    return f"room:{room_id}"
+
+
+def me_topic(member_id: str) -> str:
+    """The topic of one member."""
+    return f"me:{member_id}"
+
+
+def state_hash(parts: Mapping[str, str], comments: Sequence[str]) -> str:
+    """sha256 of a topic's state: sorted (part, canonical JSON), and comment ids oldest first.
+
+    Two viewers with the same hash see the same screen.
+    """
+    told = [
+        [part, msgspec.json.encode(msgspec.json.decode(parts[part]), order="sorted").decode()]
+        for part in sorted(parts)
+    ]
+    ids = [msgspec.json.decode(text)["id"] for text in comments]
+    return hashlib.sha256(msgspec.json.encode([told, ids])).hexdigest()
