@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080  # 0: any free one
     api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     body_bytes_max: int = 65_536
+    pages_dir: str = ""  # the built pages; empty: those of this checkout
     claims_in_flight_max: int = 4_096
     token_ttl_ms: int = 12 * 3_600_000
     catalog_refresh_ms: int = 500
