@@ -1,8 +1,8 @@
 """The HTTP API: Litestar for everything, and in front of it the one path that must be fast.
 
 `create_app(parts)` is an ASGI app. `POST /v1/offers/{id}/claims` goes straight to `parts.hot`;
-all else goes through the framework, whose route for that path documents it. Every route declares
-who may call it, or nobody may.
+built pages are answered from memory; all else goes through the framework, whose route for the
+claims documents them. Every route declares who may call it, or nobody may.
 """
 
 from collections.abc import Awaitable
@@ -24,6 +24,7 @@ from campaigns.claim.controller import ClaimController
 from campaigns.health import HealthController, missing_route
 from campaigns.offer.controller import OfferController
 from campaigns.order.controller import OrderController, order_filter
+from campaigns.pages import Page, Pages
 from campaigns.parts import Parts
 from campaigns.payment.controller import PaymentController
 from campaigns.refund.controller import RefundController
@@ -50,6 +51,7 @@ class Front:
         self.framework = framework
         self._hot = parts.hot
         self._answers = parts.metrics.answers
+        self._pages = Pages(parts.settings)
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Not a coroutine itself: the hot path has no layer that it does not need."""
@@ -64,9 +66,15 @@ class Front:
     async def _counted(self, scope: Any, receive: Any, send: Any) -> None:
         # PostgreSQL takes no NUL in a text, and no id of ours has one.
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            scope = {**scope, "path": "/", "query_string": b"", "raw_path": b"/"}
+            scope = {**scope, "path": "/-", "query_string": b"", "raw_path": b"/-"}
         if scope["method"] == "HEAD":  # monitors ask so; the server sends no body
             scope = {**scope, "method": "GET"}
+        if scope["method"] == "GET":
+            page = self._pages.find(scope["path"], dict(scope["headers"]))
+            if page is not None:
+                self._answers[page.status] += 1
+                await _send_page(page, send)
+                return
 
         async def counting(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -74,6 +82,12 @@ class Front:
             await send(message)
 
         await self.framework(scope, receive, counting)
+
+
+async def _send_page(page: Page, send: Any) -> None:
+    headers = [*page.headers, (b"content-length", b"%d" % len(page.body))]
+    await send({"type": "http.response.start", "status": page.status, "headers": headers})
+    await send({"type": "http.response.body", "body": page.body})
 
 
 def create_app(parts: Parts) -> Front:

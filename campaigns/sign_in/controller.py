@@ -21,7 +21,7 @@ class SignInController(Controller):
         "/staff",
         **route(
             PUBLIC,
-            "Sign in at HQ",
+            "Sign in at HQ, or as a guide",
             {401: "Wrong login or password (`wrong_login`)."},
             status_code=200,
         ),
@@ -34,17 +34,22 @@ class SignInController(Controller):
         tokens: TheTokens,
         settings: TheSettings,
     ) -> SessionOut:
-        """A wrong login takes as long as a wrong password."""
+        """A wrong login takes as long as a wrong password. A guide's token is for that guide."""
         staff = await service.sign_in_staff(db, passwords, data.login, data.password)
         assert staff.role in ("hq", "guide")
         role: Role = "hq" if staff.role == "hq" else "guide"
         expires_at_ms = now_ms() + settings.token_ttl_ms
+        # A guide may only ever be that guide: their id is the token's scope.
+        guide_id = staff.guide_id if role == "guide" else None
         return SessionOut(
-            access_token=tokens.sign(staff.id, role, expires_at_ms=expires_at_ms),
+            access_token=tokens.sign(
+                staff.id, role, scope=guide_id or "", expires_at_ms=expires_at_ms
+            ),
             expires_at_ms=expires_at_ms,
             role=role,
             subject=staff.id,
             name=staff.name,
+            guide_id=guide_id,
         )
 
     @post(

@@ -9,7 +9,7 @@ Phone = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 
 
 class StaffIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Login and password of somebody at HQ."""
+    """Login and password of somebody at HQ, or of a guide."""
 
     login: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     password: Secret
@@ -44,3 +44,4 @@ class SessionOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: str
     name: str
     joined: bool = False  # a customer who is new with us, just now
+    guide_id: str | None = None  # of a guide

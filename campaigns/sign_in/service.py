@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.order.models import Order
-from campaigns.people.models import Member, Staff
+from campaigns.people.models import Guide, Member, Staff
 from campaigns.people.passwords import Passwords
 from campaigns.people.phones import PhoneKeys, require_phone
 from campaigns.sign_in.codes import OneTimeCodes
 from engine.db import Database
-from engine.errors import NotSignedIn
+from engine.errors import BadInput, NotSignedIn
 from engine.ids import new_id
 
 LOGIN_CHARS_MAX = 200
@@ -33,12 +33,13 @@ class SignedIn(NamedTuple):
 
 
 class NewStaff(NamedTuple):
-    """Someone to be seeded; `role` as in access tokens."""
+    """Someone to be seeded; `role` as in access tokens. A guide's account names its guide."""
 
     login: str
     name: str
     role: str
     password: str
+    guide_id: str | None = None
 
 
 async def sign_in_staff(db: Database, passwords: Passwords, login: str, password: str) -> Staff:
@@ -108,8 +109,10 @@ async def seed_staff(
 ) -> int:
     """Add those whose login is not there yet; the number added. Existing ones stay as they are.
 
-    BadInput `bad_password` when one is too short or too long.
+    BadInput `bad_password` when one is too short or too long, `unknown_guide` when an account is
+    for a guide who is not there.
     """
+    await _check_guides(db, {person.guide_id for person in people if person.guide_id})
     async with db.begin() as session:
         logins = [person.login for person in people]
         known = set(await session.scalars(select(Staff.login).where(Staff.login.in_(logins))))
@@ -119,6 +122,7 @@ async def seed_staff(
             "login": person.login,
             "name": person.name,
             "role": person.role,
+            "guide_id": person.guide_id,
             "password_hash": await passwords.hash(person.password),
         }
         for person in people
@@ -128,9 +132,21 @@ async def seed_staff(
         return 0
     async with db.begin() as session:
         added = await session.execute(
-            insert(Staff).values(rows).on_conflict_do_nothing().returning(Staff.login, Staff.role)
+            insert(Staff)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .returning(Staff.login, Staff.role, Staff.guide_id)
         )
         found = added.all()
-        for login, role in found:
-            record_change(session, actor, "staff.add", login, role=role)
+        for login, role, guide_id in found:
+            whose = {"guide_id": guide_id} if guide_id else {}
+            record_change(session, actor, "staff.add", login, role=role, **whose)
         return len(found)
+
+
+async def _check_guides(db: Database, guide_ids: set[str]) -> None:
+    async with db.begin() as session:
+        known = set(await session.scalars(select(Guide.id).where(Guide.id.in_(guide_ids))))
+    missing = ", ".join(sorted(guide_ids - known))
+    if missing:
+        raise BadInput("unknown_guide", f"There is no guide {missing}.", "Import the guides first.")
