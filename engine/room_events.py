@@ -135,7 +135,7 @@ class MyPayment(_Said, frozen=True, kw_only=True, tag="payment"):
 AnyTopicEvent = RoomNow | Shelf | OfferNow | Stock | Pin | Comment | Recovered | MyClaim | MyPayment
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyTopicEvent)
+_decoder: msgspec.json.Decoder[AnyTopicEvent] = msgspec.json.Decoder(AnyTopicEvent)
 
 
 class TopicEvent(NamedTuple):
