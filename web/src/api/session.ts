@@ -1,0 +1,57 @@
+/**
+ * Who is signed in at which door. Kept per tab (sessionStorage) and per door, so that a customer,
+ * a guide and HQ can be open side by side; a session that has expired is none.
+ */
+import { computed, reactive, type ComputedRef } from "vue";
+
+export type Door = "customer" | "guide" | "hq";
+export interface Session {
+  access_token: string;
+  expires_at_ms: number;
+  role: string;
+  subject: string;
+  name: string;
+}
+
+const DOORS: readonly Door[] = ["customer", "guide", "hq"];
+const keyOf = (door: Door): string => `kaituan.session.${door}`;
+
+function stored(door: Door): Session | null {
+  try {
+    const session = JSON.parse(sessionStorage.getItem(keyOf(door)) ?? "null") as Session | null;
+    return session && session.expires_at_ms > Date.now() ? session : null;
+  } catch {
+    return null;
+  }
+}
+
+const sessions = reactive(
+  Object.fromEntries(DOORS.map((door) => [door, stored(door)])) as Record<Door, Session | null>,
+);
+
+export function sessionOf(door: Door): Session | null {
+  const session = sessions[door];
+  return session && session.expires_at_ms > Date.now() ? session : null;
+}
+
+export function useSession(door: Door): ComputedRef<Session | null> {
+  return computed(() => sessionOf(door));
+}
+
+export function signedIn(door: Door, session: Session): void {
+  sessions[door] = session;
+  try {
+    sessionStorage.setItem(keyOf(door), JSON.stringify(session));
+  } catch {
+    // No storage: signed in until the tab is reloaded.
+  }
+}
+
+export function signOut(door: Door): void {
+  sessions[door] = null;
+  try {
+    sessionStorage.removeItem(keyOf(door));
+  } catch {
+    // nothing was stored
+  }
+}

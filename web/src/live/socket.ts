@@ -1,0 +1,216 @@
+/**
+ * One connection to the gateway that comes back by itself.
+ *
+ * It asks for a pass, joins with the positions it is given, renews the pass before it expires,
+ * notices silence (no frame for three heartbeats) and waits longer after each failure, by chance
+ * between half and all of it, so that a whole room does not return in one instant.
+ */
+import { roomPass, type RoomPass } from "@/api/rooms";
+import type { Door } from "@/api/session";
+import { serverClock } from "./clock";
+import { afterClose, type ClientFrame, type ServerFrame, type Topic } from "./protocol";
+
+export type Connection = "connecting" | "online" | "reconnecting" | "reopening" | "away";
+/** Why it stays away: a code of the gateway or of the token request. */
+export interface Reasons {
+  code: string;
+  says: string;
+}
+export interface Wants {
+  roomId: string;
+  door: Door;
+  positions(topics: string[]): Topic[];
+  heard(frame: ServerFrame): void;
+  became(connection: Connection, why: Reasons | null): void;
+}
+
+const BACKOFF_FIRST_MS = 250;
+const BACKOFF_MAX_MS = 8_000;
+const RENEW_BEFORE_MS = 60_000;
+const JOIN_MAX_MS = 8_000;
+const LOST_TOPICS = ["4403", "4404", "4410"];
+
+export class LiveSocket {
+  private socket: WebSocket | null = null;
+  private pass: RoomPass | null = null;
+  private timers = new Set<ReturnType<typeof setTimeout>>();
+  private tries = 0;
+  private heartbeatMs = 1_000;
+  private lastHeard = 0;
+  private byeAfterMs: number | null = null;
+  private stopped = false;
+  private wasOnline = false;
+
+  constructor(private readonly wants: Wants) {}
+
+  start(): void {
+    this.stopped = false;
+    window.addEventListener("online", this.now);
+    window.addEventListener("offline", this.check);
+    document.addEventListener("visibilitychange", this.check);
+    void this.connect();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    window.removeEventListener("online", this.now);
+    window.removeEventListener("offline", this.check);
+    document.removeEventListener("visibilitychange", this.check);
+    this.hangUp();
+  }
+
+  /** Another person at this door, or a gap: begin again from the positions we have. */
+  restart(freshPass: boolean): void {
+    if (freshPass) this.pass = null;
+    this.hangUp();
+    if (!this.stopped) void this.connect();
+  }
+
+  /** Whether the frame was handed to the connection. */
+  send(frame: ClientFrame): boolean {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  private readonly now = (): void => {
+    this.tries = 0;
+    this.restart(false);
+  };
+
+  /** Timers sleep in a hidden tab: on return look whether the line is still alive. */
+  private readonly check = (): void => {
+    if (!navigator.onLine) this.retry(0);
+    else if (document.visibilityState === "visible" && this.isSilent()) this.now();
+  };
+
+  private isSilent(): boolean {
+    return Date.now() - this.lastHeard > Math.max(3 * this.heartbeatMs, 3_000);
+  }
+
+  private after(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      act();
+    }, ms);
+    this.timers.add(timer);
+  }
+
+  private hangUp(): void {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers.clear();
+    const socket = this.socket;
+    this.socket = null;
+    if (socket) {
+      socket.onmessage = socket.onclose = socket.onerror = socket.onopen = null;
+      socket.close(1000);
+    }
+  }
+
+  private async connect(): Promise<void> {
+    this.hangUp();
+    if (this.tries > 0 || this.wasOnline) this.wants.became("reconnecting", null);
+    if (!(await this.freshPass()) || this.stopped || !this.pass) return;
+    const { gateway_url, token, topics } = this.pass;
+    const socket = new WebSocket(gateway_url);
+    this.socket = socket;
+    this.lastHeard = Date.now();
+    this.after(JOIN_MAX_MS, () => this.retry());
+    socket.onopen = () => {
+      this.send({ type: "join", token, topics: this.wants.positions(topics) });
+    };
+    socket.onmessage = (message: MessageEvent<string>) => {
+      if (this.socket === socket) this.hear(JSON.parse(message.data) as ServerFrame);
+    };
+    socket.onclose = (event) => {
+      if (this.socket === socket) this.closed(event.code, event.reason);
+    };
+  }
+
+  /** A pass that is good for a while; false when there is none now (and then it is retried). */
+  private async freshPass(): Promise<boolean> {
+    if (this.pass && this.pass.expires_at_ms > serverClock.now() + RENEW_BEFORE_MS / 2) return true;
+    const got = await roomPass(this.wants.roomId, this.wants.door);
+    if (this.stopped) return false;
+    if (got.ok) {
+      this.pass = got.data;
+      return true;
+    }
+    const { code, status, title } = got.problem;
+    if (status === 503) {
+      this.wants.became("reopening", { code, says: title });
+      this.retry(undefined, "reopening");
+    } else if (status === 404 || status === 403 || status === 410) {
+      this.wants.became("away", { code, says: title });
+    } else {
+      this.retry();
+    }
+    return false;
+  }
+
+  private hear(frame: ServerFrame): void {
+    this.lastHeard = Date.now();
+    if (frame.type === "joined") this.joined(frame.server_ms, frame.heartbeat_ms);
+    else if (frame.type === "live") serverClock.told(frame.server_ms);
+    else if (frame.type === "pong") serverClock.answered(frame.at_ms, frame.server_ms);
+    else if (frame.type === "bye") this.byeAfterMs = frame.after_ms;
+    this.wants.heard(frame);
+  }
+
+  private joined(serverMs: number, heartbeatMs: number): void {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers.clear();
+    this.tries = 0;
+    this.wasOnline = true;
+    this.heartbeatMs = heartbeatMs;
+    serverClock.told(serverMs);
+    this.wants.became("online", null);
+    this.beat();
+    this.ping(0);
+    const renewInMs = (this.pass?.expires_at_ms ?? 0) - serverClock.now() - RENEW_BEFORE_MS;
+    this.after(Math.max(renewInMs, 1_000), () => void this.renew());
+  }
+
+  private ping(count: number): void {
+    this.send({ type: "ping", at_ms: Date.now() });
+    this.after(count < 3 ? 500 : 20_000, () => this.ping(count + 1));
+  }
+
+  private beat(): void {
+    this.after(this.heartbeatMs, () => {
+      if (this.isSilent()) this.retry();
+      else this.beat();
+    });
+  }
+
+  private async renew(): Promise<void> {
+    this.pass = null;
+    if (!(await this.freshPass()) || !this.pass) return;
+    this.send({ type: "token", token: (this.pass as RoomPass).token });
+    const inMs = (this.pass as RoomPass).expires_at_ms - serverClock.now() - RENEW_BEFORE_MS;
+    this.after(Math.max(inMs, 1_000), () => void this.renew());
+  }
+
+  private closed(code: number, reason: string): void {
+    this.socket = null;
+    const next = afterClose(code);
+    if (next === "new_token") this.pass = null;
+    if (next === "stay_away" && LOST_TOPICS.includes(String(code))) {
+      this.hangUp();
+      this.wants.became("away", { code: String(code), says: reason });
+      return;
+    }
+    const waitMs = this.byeAfterMs ?? undefined;
+    this.byeAfterMs = null;
+    this.retry(waitMs, code === 1013 ? "reopening" : "reconnecting");
+  }
+
+  private retry(waitMs?: number, as: Connection = "reconnecting"): void {
+    this.hangUp();
+    if (this.stopped) return;
+    this.wants.became(as, null);
+    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.tries);
+    this.tries = Math.min(this.tries + 1, 10);
+    this.after(waitMs ?? most / 2 + (Math.random() * most) / 2, () => void this.connect());
+  }
+}

@@ -1,0 +1,45 @@
+/** Four pages, each its own chunk. `meta.title` is a key of the catalogue. */
+import { createRouter, createWebHistory } from "vue-router";
+import { t, type Key } from "./i18n";
+
+declare module "vue-router" {
+  interface RouteMeta {
+    title?: Key;
+  }
+}
+
+export const router = createRouter({
+  history: createWebHistory(),
+  routes: [
+    {
+      path: "/",
+      name: "landing",
+      component: () => import("./landing/Landing.vue"),
+      meta: { title: "title.landing" },
+    },
+    {
+      path: "/r/:roomId",
+      name: "room",
+      component: () => import("./room/Room.vue"),
+      props: true,
+      meta: { title: "title.room" },
+    },
+    {
+      path: "/desk",
+      name: "desk",
+      component: () => import("./desk/Desk.vue"),
+      meta: { title: "title.desk" },
+    },
+    {
+      path: "/hq",
+      name: "hq",
+      component: () => import("./board/Board.vue"),
+      meta: { title: "title.board" },
+    },
+    { path: "/:rest(.*)*", redirect: "/" },
+  ],
+});
+
+router.afterEach((to) => {
+  document.title = to.meta.title ? t(to.meta.title) : "Kaituan 开团";
+});

@@ -1,0 +1,23 @@
+/** The catalogues: the same keys everywhere, no key twice, the same `{values}` in both languages. */
+import { expect, test } from "vitest";
+import { en } from "../src/i18n/en";
+import { staffEn } from "../src/i18n/staff.en";
+import { staffZhCN } from "../src/i18n/staff.zh-CN";
+import { zhCN } from "../src/i18n/zh-CN";
+
+const zh: Record<string, string> = { ...zhCN, ...staffZhCN };
+const english: Record<string, string> = { ...en, ...staffEn };
+const values = (text: string | undefined): string[] => [...(text ?? "").matchAll(/\{\w+\}/g)].map((m) => m[0]).sort();
+
+test("both languages have the same keys, and no sentence is empty", () => {
+  expect(Object.keys(english).sort()).toEqual(Object.keys(zh).sort());
+  for (const text of [...Object.values(zh), ...Object.values(english)]) expect(text).not.toBe("");
+});
+
+test("the staff's catalogue does not override the common one", () => {
+  expect(Object.keys(staffZhCN).filter((key) => key in zhCN)).toEqual([]);
+});
+
+test("a sentence has the same values in both languages", () => {
+  for (const key of Object.keys(zh)) expect([key, values(english[key])]).toEqual([key, values(zh[key])]);
+});

@@ -1,0 +1,15 @@
+// The build: one chunk per page, so that a phone never loads the desk's or the board's libraries.
+import { fileURLToPath } from "node:url";
+import vue from "@vitejs/plugin-vue";
+import { defineConfig } from "vitest/config";
+
+const api = process.env.KAITUAN_API ?? "http://127.0.0.1:8000";
+
+export default defineConfig({
+  plugins: [vue()],
+  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  build: { target: "es2022", sourcemap: false, chunkSizeWarningLimit: 700 },
+  server: { host: "127.0.0.1", proxy: { "/v1": api } },
+  preview: { host: "127.0.0.1", proxy: { "/v1": api } },
+  test: { environment: "node", include: ["tests/**/*.test.ts"] },
+});
