@@ -23,7 +23,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.db import Base
 
-
 # In `config` beside what the hot store is told, in ms: the offer is opened by a room's host and
 # then lasts so long. Its window is empty until then.
 LAUNCH_FIELD = "launch_ms"
