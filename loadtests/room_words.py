@@ -53,9 +53,9 @@ class Live(_Heard):
     """Each second, not reliable."""
 
     topic: str
-    viewers: int
-    likes: int
     server_ms: int
+    viewers: int = 0
+    likes: int = 0
 
 
 class Said(_Heard):
@@ -84,7 +84,7 @@ class Pong(_Heard):
 class Bye(_Heard):
     """The server is going; come back after so many ms."""
 
-    code: str
+    code: int | str
     says: str
     after_ms: int
 

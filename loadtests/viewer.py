@@ -35,7 +35,7 @@ JOIN_WITHIN_S = 30.0
 SILENT_HEARTBEATS = 10  # then the network is taken for lost; generous, for loads on a laptop
 WAIT_FIRST_S, WAIT_MOST_S = 0.2, 5.0
 PENDING_MAX = 16
-FINAL_CODES = frozenset({4400, 4403, 4404, 4410})  # coming back would change nothing
+FINAL_CODES = frozenset({4400})  # coming back would change nothing
 
 
 class Followed:

@@ -59,10 +59,13 @@ def part_of(event: Mapping[str, Any]) -> str | None:
 
 
 def state_hash(parts: Mapping[str, Any], comments: Iterable[Mapping[str, Any]]) -> str:
-    """sha256 of the sorted parts with their events, and of the comments' ids, oldest first."""
-    listed = [[part, parts[part]] for part in sorted(parts)]
+    """sha256 of the sorted parts with their canonical JSON, and of comments' ids, oldest first.
+
+    The same as engine.room_events.state_hash, of events that are decoded already.
+    """
+    listed = [[part, canonical(parts[part]).decode()] for part in sorted(parts)]
     ids = [one.get("id") for one in comments]
-    return sha256(canonical([listed, ids])).hexdigest()
+    return sha256(msgspec.json.encode([listed, ids])).hexdigest()
 
 
 def personal(text: str) -> str | None:

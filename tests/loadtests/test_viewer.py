@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from engine import room_events
 from engine.audit.room_facts import range_digest, state_hash
 from engine.audit.viewer_log import ViewerLine, ViewerLog, read_viewer_logs
 from loadtests.hall import Hall
@@ -61,7 +62,11 @@ async def test_follows_and_ends_with_the_state_of_a_snapshot(house: House) -> No
     await house.at(early, 157)
     assert late.offset_of() == 157
     assert early.hash_of() == late.hash_of() != ""
-    assert early.hash_of() == state_hash(**house.gateway.state())
+    state = house.gateway.state()
+    assert early.hash_of() == state_hash(**state)
+    texts = {part: json.dumps(one) for part, one in state["parts"].items()}
+    comments = [json.dumps(one) for one in state["comments"]]
+    assert early.hash_of() == room_events.state_hash(texts, comments)  # the product's own
     assert not house.hall.tally.violations
     lines = await house.close()
     told = [line for line in lines if line.do == "events"]
@@ -181,7 +186,7 @@ async def test_a_frame_in_fragments_and_a_ping_are_understood(house: House) -> N
     await line.send([whole[:10], whole[10:30], whole[30:]])
     await asyncio.wait_for(pong, 10)
     await eventually(lambda: house.hall.tally.seen_viewers == 7)
-    await line.close(4410, "gone")
-    await eventually(lambda: viewer.last_code == 4410)
+    await line.close(4400, "bad_frame")
+    await eventually(lambda: viewer.last_code == 4400)
     assert viewer.joined.is_set() is False
     await asyncio.wait_for(asyncio.gather(*house.tasks), 10)  # it does not come back

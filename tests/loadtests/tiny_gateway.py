@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -36,6 +36,7 @@ class TinyGateway:
         self.log: list[dict[str, Any]] = []
         self.lines: list[ServerConnection] = []
         self.asked: list[dict[str, Any]] = []
+        self._one = asyncio.Lock()
 
     @property
     def pass_source(self) -> PassSource:
@@ -55,11 +56,12 @@ class TinyGateway:
             self.asked.append(join)
             await _send(line, type="joined", server_ms=1, heartbeat_ms=1000, tick_ms=50, topics=[])
             asked = join["topics"][0]
-            if asked.get("epoch") == self.epoch:
-                await self._events(line, asked["offset"] + 1)
-            else:
-                await self.snapshot(line)
-            self.lines.append(line)
+            async with self._one:  # nothing may happen between the state and what follows it
+                if asked.get("epoch") == self.epoch:
+                    await self._events(line, asked["offset"] + 1)
+                else:
+                    await self.snapshot(line)
+                self.lines.append(line)
             async for raw in line:
                 await self._heard(line, json.loads(raw))
         except ConnectionClosed:
@@ -72,7 +74,8 @@ class TinyGateway:
         if word["type"] == "comment":
             now_ms = round(time.time() * 1000)
             await self.append({**comment(now_ms, word["text"]), "id": word["id"]})
-            await _send(line, type="said", id=word["id"], offset=len(self.log))
+            offset = 1 + [one.get("id") for one in self.log].index(word["id"])
+            await _send(line, type="said", id=word["id"], offset=offset)
 
     async def snapshot(self, line: ServerConnection) -> None:
         at = {"topic": TOPIC, "epoch": self.epoch, "offset": len(self.log)}
@@ -90,10 +93,12 @@ class TinyGateway:
         await _send(line, type="events", **at, **span, events=events)
 
     async def append(self, *events: dict[str, Any]) -> None:
-        first = len(self.log) + 1
-        self.log.extend(events)
-        for line in list(self.lines):
-            await self.send_range(line, first, list(events))
+        async with self._one:
+            first = len(self.log) + 1
+            self.log.extend(events)
+            for line in list(self.lines):
+                with suppress(ConnectionClosed):
+                    await self.send_range(line, first, list(events))
 
 
 async def _send(line: ServerConnection, **word: Any) -> None:
