@@ -59,7 +59,7 @@ audit: $(STAMP) ## check the laws on what is running
 fuzz: $(STAMP) ## the property tests and seeded races, long
 	@$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
-schemas: $(STAMP) ## write docs/openapi.json and docs/protocol.schema.json from the code
+schemas: $(STAMP) ## write docs/openapi.json and docs/protocol.json from the code
 	@$(BIN)/kaituan schemas $(ARGS)
 
 screenshots: $(STAMP) pages ## pictures of the four pages over the real stack, into docs/

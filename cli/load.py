@@ -18,7 +18,7 @@ from rich.table import Table
 
 from cli.audit import audit_at_rest
 from cli.cpu import CpuShares, cores
-from cli.demo.headquarters import Refused
+from cli.demo.staff import Refused
 from cli.fresh import Fresh, fresh_kaituan
 from cli.supervisor_child import Service, tail
 from cli.tokens import sample_tokens

@@ -73,22 +73,16 @@ def _listen(supervisor: Supervisor, wanted: int, host: str, name: str, say: Say)
 
 
 def with_addresses(settings: Settings, api_port: int, gateway_port: int) -> Settings:
-    """Fill in where browsers find API and gateway, and the origins the gateway lets in.
-
-    In development the API answers under both names of this machine, so pages may come from both.
-    """
+    """Fill in where browsers find API and gateway, and the origin the gateway lets in."""
     public_url = settings.public_url or f"http://{settings.api_host}:{api_port}"
     gateway_url = settings.gateway_url or f"ws://{settings.gateway_host}:{gateway_port}/v1/live"
-    origins = [origin_of(public_url)]
-    if settings.mode == "development":
-        origins += [f"http://{host}:{api_port}" for host in ("127.0.0.1", "localhost")]
     return msgspec.structs.replace(
         settings,
         api_port=api_port,
         public_url=public_url,
         gateway_port=gateway_port,
         gateway_url=gateway_url,
-        origins=settings.origins or ",".join(dict.fromkeys(origins)),
+        origins=settings.origins or origin_of(public_url),
     )
 
 

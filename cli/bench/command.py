@@ -17,7 +17,7 @@ from cli.bench.arena import Arena, open_arena
 from cli.bench.copying import copy_ceiling
 from cli.bench.parts import Figure, Numbers
 from cli.bench.report import Name, Results, show, summarise
-from cli.demo.headquarters import Refused
+from cli.demo.staff import Refused
 from engine.errors import KaituanError
 from loadtests.lean import Lost
 

@@ -9,22 +9,28 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from cli.demo.audience import Seen
+from cli.demo.doors import Keys, open_doors, tell_doors
 from cli.demo.evening import EveningFailed, play
-from cli.demo.headquarters import Headquarters, Refused
+from cli.demo.headquarters import Headquarters
 from cli.demo.plan import Tally
 from cli.demo.screen import Screen
+from cli.demo.show import Cast, Show
+from cli.demo.staff import Refused
 from cli.demo.summary import Summary, show, summarise
 from cli.embedded.secret import secret
 from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
-from cli.shop import HQ_LOGIN, open_shop
+from cli.shop import HQ_LOGIN, Shop, keep_doors, open_shop, sample_phone
 from cli.supervisor import AlreadyRunning, Supervisor
+from cli.tokens import sample_tokens
 from cli.words import FILE_TO_WRITE, no_way, plain
 from engine.errors import KaituanError
 from engine.settings import Settings, load, to_environ
@@ -32,20 +38,37 @@ from loadtests.lean import Lost
 
 # `--once` leaves nothing anywhere, so it never plays on servers that somebody named.
 OWN = dict.fromkeys(
-    ("redis_url", "queue_url", "database_url", "database_owner_url", "provider_url", "public_url"),
+    (
+        *("redis_url", "queue_url", "database_url", "database_owner_url"),
+        *("provider_url", "public_url", "gateway_url", "origins"),
+    ),
     "",
 )
 EVENINGS = (("周五夜场", "refund"), ("周六返场", "retake"))
+
+
+class Party(NamedTuple):
+    """How many play, and by which habits."""
+
+    customers: int
+    viewers: int
+    seed: int
 
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End by itself: summary, audit, exit 0 only if lawful.")
 @click.option("--json", "json_file", type=FILE_TO_WRITE, help="Write the summary for machines.")
 @click.option("--customers", type=click.IntRange(30, 1_800), default=400, show_default=True)
+@click.option("--viewers", type=click.IntRange(10, 1_800), default=300, show_default=True)
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
 @click.option("--svg", "svg_file", type=FILE_TO_WRITE, help="Draw the evening as a picture.")
 def demo(
-    once: bool, json_file: Path | None, customers: int, seed: int | None, svg_file: Path | None
+    once: bool,
+    json_file: Path | None,
+    customers: int,
+    viewers: int,
+    seed: int | None,
+    svg_file: Path | None,
 ) -> None:
     """Start everything on the embedded stores, play an evening and open the doors."""
     console = Console()
@@ -59,7 +82,8 @@ def demo(
             _draw(svg_file, screen, summary)
 
     try:
-        summary = asyncio.run(_demo(screen, once=once, customers=customers, seed=chosen, keep=keep))
+        party = Party(customers, viewers, chosen)
+        summary = asyncio.run(_demo(screen, party, once=once, keep=keep))
     except AlreadyRunning as running:
         console.print(running.title)
         return
@@ -101,7 +125,7 @@ async def _place(settings: Settings, *, once: bool) -> AsyncIterator[Place]:
 
 
 async def _demo(
-    screen: Screen, *, once: bool, customers: int, seed: int, keep: Callable[[Summary], None]
+    screen: Screen, party: Party, *, once: bool, keep: Callable[[Summary], None]
 ) -> Summary | None:
     """Play, and hand the summary to `keep` at once; None when interrupted before there was one."""
     settings = msgspec.structs.replace(load(), mode="development", **(OWN if once else {}))
@@ -116,68 +140,53 @@ async def _demo(
         running = await start_all(supervisor, settings, say)
         # Already now: a second start learns the address, and the audit may look on.
         place.run.announce(running.public_url, to_environ(running))
-        password = secret(place, "hq_password")[:12]  # lasts as long as the data
-        await open_shop(running, password)
+        # They last as long as the data.
+        keys = Keys(secret(place, "hq_password")[:12], secret(place, "guide_password")[:12])
+        shop = await open_shop(running, keys.hq, keys.guide)
         summary = await supervisor.unless_stopped(
-            _evenings(screen, running, password, place, customers=customers, seed=seed),
+            _evenings(screen, running, place, party, shop, keys)
         )
         show(console, summary)
         keep(summary)
         if not once:
-            _doors(console, running, password)
+            keep_doors(place.folder, shop, keys.hq, keys.guide)
+            room_id = await supervisor.unless_stopped(open_doors(running, shop, keys))
+            tell_doors(console, running, shop, keys, room_id)
             await supervisor.serve(running.public_url, to_environ(running))
     return summary
 
 
-def _phones(count: int, skip: int) -> list[str]:
-    """Numbers of the sample chain's members."""
-    return [f"199{number:08d}" for number in range(1 + skip, 1 + skip + count)]
-
-
 async def _evenings(
-    screen: Screen,
-    settings: Settings,
-    password: str,
-    place: Place,
-    *,
-    customers: int,
-    seed: int,
+    screen: Screen, settings: Settings, place: Place, party: Party, shop: Shop, keys: Keys
 ) -> Summary:
     hq = Headquarters(settings.public_url)
     total = Tally()
     history = Path(tempfile.mkdtemp(prefix="evening-", dir=place.own_folder("history")))
+    room: Seen | None = None
     try:
-        await hq.sign_in(HQ_LOGIN, password)
+        await hq.sign_in(HQ_LOGIN, keys.hq)
+        # Half of the viewers are the customers themselves, and are told of their own claims.
+        tokens = await sample_tokens(settings, party.viewers // 2)
+        cast = Cast(shop.hosts[0], keys.guide, party.viewers, [one.token for one in tokens])
         with screen:
             for number, (name, late) in enumerate(EVENINGS):
-                count = customers if number == 0 else max(30, customers // 4)
+                first = number == 0
+                count = party.customers if first else max(30, party.customers // 4)
+                skip = 0 if first else party.customers
                 tally = await play(
                     hq,
                     settings.public_url,
-                    _phones(count, number * customers),
+                    [sample_phone(one) for one in range(1 + skip, 1 + skip + count)],
                     history,
                     screen,
                     name=name,
                     late=late,
-                    seed=seed + number,
+                    seed=party.seed + number,
+                    show=Show(settings, cast, history, screen, seed=party.seed) if first else None,
                 )
                 total.add(tally)
+                room = room or screen.scene.room
             screen.tell("waiting until every payment, close and refund is settled, then the audit")
-            return await summarise(settings, history, total, seed, hq)
+            return await summarise(settings, history, total, party.seed, hq, room)
     finally:
         await hq.close()
-
-
-def _doors(console: Console, settings: Settings, password: str) -> None:
-    console.print(
-        f"\nThe doors are open (Ctrl-C closes them):\n"
-        f"  API        {settings.public_url}/v1/offers\n"
-        f"  OpenAPI    {settings.public_url}/schema/openapi.json\n"
-        f"  health     {settings.public_url}/readyz\n"
-        f"  metrics    {settings.public_url}/metrics\n"
-        f"  provider   {settings.provider_url}/counts\n"
-        f"  HQ signs in as [bold]{HQ_LOGIN}[/] with password [bold]{password}[/]; customers by "
-        f"phone,\n  19900000001 and on (development mode shows the code in the answer).",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -1,4 +1,6 @@
-"""The evening's story: HQ publishes, crowds race from their own processes, HQ adds stock."""
+"""The evening's story: HQ publishes, a guide goes live, crowds race and viewers watch from their
+own processes, HQ adds stock.
+"""
 
 import asyncio
 import sys
@@ -20,11 +22,13 @@ from cli.demo.headquarters import (
 from cli.demo.journeys import cast
 from cli.demo.plan import CrowdPlan, Tally
 from cli.demo.screen import Screen
+from cli.demo.show import Show
 from engine.ids import now_ms
 
 CROWDS = 3
 CUSTOMERS_PER_UNIT = 10
 STARTS_IN_S = 2.0
+ROOM_FILLS_IN_S = 4.0
 
 
 class EveningFailed(Exception):
@@ -63,13 +67,17 @@ async def play(
     name: str,
     late: str,
     seed: int,
+    show: Show | None = None,
 ) -> Tally:
-    """One campaign from draft to the last customer's goodbye; the sum of all tallies."""
+    """One campaign from draft to the last customer's goodbye; the sum of all tallies.
+
+    With a `show` its room is live from before the sale until after it.
+    """
     screen.scene.headline = name
     screen.scene.customers = len(phones)
     screen.scene.stock, screen.scene.tally = {}, Tally()
     # Customers sign in before the sale opens, so its start is published when they are about in.
-    starts_at_ms = soon(STARTS_IN_S + len(phones) / 60)
+    starts_at_ms = soon(STARTS_IN_S + len(phones) / 60 + (ROOM_FILLS_IN_S if show else 0))
     scale = len(phones) / 40 / CUSTOMERS_PER_UNIT
     offers = await hq.publish(
         evening_draft(name, starts_at_ms=starts_at_ms, late=late, scale=scale)
@@ -77,6 +85,8 @@ async def play(
     by_sku = {offer["sku_id"]: offer["offer_id"] for offer in offers}
     hero, side = by_sku[HERO_SKU], by_sku[SIDE_SKU]
     screen.tell(f"HQ published {name}: the hero offer has one unit for every ten customers")
+    if show is not None:
+        await show.open(hq, name, [hero, side], starts_at_ms)
     crowds = [
         await _start(
             CrowdPlan(
@@ -94,10 +104,12 @@ async def play(
         for number in range(CROWDS)
     ]
     listeners = [asyncio.create_task(crowd.listen()) for crowd in crowds]
-    story = asyncio.create_task(_story(hq, crowds, hero, starts_at_ms, screen))
-    watch = asyncio.create_task(_watch(hq, crowds, {"hero": hero, "side": side}, screen))
+    story = asyncio.create_task(_story(hq, crowds, (hero, side), starts_at_ms, screen, show))
+    watch = asyncio.create_task(_watch(hq, crowds, {"hero": hero, "side": side}, screen, show))
     try:
-        await asyncio.gather(*listeners)
+        await asyncio.gather(*listeners, story)
+        if show is not None:
+            screen.scene.room = await show.end()
     finally:
         for task in (*listeners, story, watch):
             task.cancel()
@@ -105,6 +117,8 @@ async def play(
             if crowd.process.returncode is None:
                 crowd.process.kill()
                 await crowd.process.wait()
+        if show is not None:
+            await show.stop()
         await asyncio.gather(*listeners, story, watch, return_exceptions=True)
     return _sum(crowds)
 
@@ -132,10 +146,19 @@ def _sum(crowds: Sequence[Crowd]) -> Tally:
 
 
 async def _story(
-    hq: Headquarters, crowds: Sequence[Crowd], hero: str, starts_at_ms: int, screen: Screen
+    hq: Headquarters,
+    crowds: Sequence[Crowd],
+    offers: tuple[str, str],
+    starts_at_ms: int,
+    screen: Screen,
+    show: Show | None,
 ) -> None:
+    hero, side = offers
     while (now := _sum(crowds)).signed_in + now.finished < screen.scene.customers:
         await asyncio.sleep(0.1)  # one who could not sign in has finished
+    if show is not None:
+        await show.begin()
+        await show.pin(hero, "the hero offer")
     for crowd in crowds:
         await crowd.go()
     await asyncio.sleep(max(0, starts_at_ms - now_ms()) / 1000)
@@ -144,18 +167,26 @@ async def _story(
     await hq.restock(hero, RESTOCK_UNITS)
     screen.tell(f"HQ added {RESTOCK_UNITS} units of the hero offer, live")
     screen.keep()
-    await asyncio.sleep(WINDOW_MS / 1000 * 0.6)
+    await asyncio.sleep(WINDOW_MS / 1000 * 0.3)
+    if show is not None:
+        await show.pin(side, "the side offer")
+    await asyncio.sleep(WINDOW_MS / 1000 * 0.3)
     screen.tell("the sale has ended; last payments, closes and refunds are on their way")
 
 
 async def _watch(
-    hq: Headquarters, crowds: Sequence[Crowd], offers: dict[str, str], screen: Screen
+    hq: Headquarters,
+    crowds: Sequence[Crowd],
+    offers: dict[str, str],
+    screen: Screen,
+    show: Show | None,
 ) -> None:
     before, then = 0, time.monotonic()
     while True:
         await asyncio.sleep(0.5)
         scene, now = screen.scene, time.monotonic()
         scene.tally = _sum(crowds)
+        scene.room = show.seen() if show is not None else None
         scene.rates.append((scene.tally.requests - before) / (now - then))
         before, then = scene.tally.requests, now
         scene.stock = {name: await hq.stock(offer) for name, offer in offers.items()}

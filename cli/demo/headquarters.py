@@ -1,16 +1,19 @@
 """HQ's part of the evening, over HTTP: draft, review, publish, restock, and the figures."""
 
-import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
+from cli.demo.staff import StaffClient
+from cli.shop import Host
 from engine.ids import now_ms
-from loadtests.lean import LeanClient
 
 WINDOW_MS = 26_000
 HOLD_MS = 6_000
 PAY_MS = 7_000
 HERO_SKU, SIDE_SKU = "SP1001", "SP1002"
+FLASH_SKU = "SP1003"  # launched by the host in the visitors' room
+VISITORS_MS = 12 * 3_600_000
 HERO_UNITS, SIDE_UNITS, RESTOCK_UNITS = 40, 60, 8
 SPLIT_PLAN = {
     "promoter_bps": 800,
@@ -21,41 +24,8 @@ SPLIT_PLAN = {
 }
 
 
-class Refused(Exception):
-    """HQ's request got another answer than the story needs."""
-
-
-class Headquarters:
+class Headquarters(StaffClient):
     """HQ's planner and reviewer, signed in."""
-
-    def __init__(self, base_url: str) -> None:
-        self._app = LeanClient(base_url)
-        self._token = ""
-
-    async def close(self) -> None:
-        await self._app.close()
-
-    async def ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = ""
-    ) -> dict[str, Any]:
-        """A JSON answer, or Refused with what the server said."""
-        answer = await self._app.request(
-            method,
-            path,
-            body=json.dumps(body).encode() if body is not None else b"",
-            token=self._token,
-            headers={"idempotency-key": key} if key else None,
-        )
-        document: dict[str, Any] = json.loads(answer.body or b"{}")
-        if answer.status >= 300:
-            raise Refused(f"{method} {path}: {answer.status} {document}")
-        return document
-
-    async def sign_in(self, login: str, password: str) -> None:
-        session = await self.ask(
-            "POST", "/v1/sign-in/staff", {"login": login, "password": password}
-        )
-        self._token = session["access_token"]
 
     async def publish(self, draft: dict[str, Any]) -> list[dict[str, Any]]:
         """Draft, submit, approve and publish a campaign; the published offers."""
@@ -80,6 +50,27 @@ class Headquarters:
         view = await self.ask("GET", f"/v1/offers/{offer_id}")
         availability: dict[str, Any] = view["availability"]
         return availability
+
+    async def schedule_room(
+        self, title: str, host: Host, offers: Sequence[str], starts_at_ms: int
+    ) -> str:
+        """The id of a new room with these offers on its shelf."""
+        body = {
+            "title": title,
+            "store_id": host.store_id,
+            "host_guide_id": host.guide_id,
+            "starts_at_ms": starts_at_ms,
+            "offers": list(offers),
+        }
+        room: dict[str, Any] = await self.ask("POST", "/v1/rooms", body)
+        room_id: str = room["room_id"]
+        return room_id
+
+    async def end_rooms(self) -> None:
+        """End the rooms that an earlier demo on the same data left open."""
+        for room in (await self.ask("GET", "/v1/rooms"))["rooms"]:
+            if room["state"] != "ended":
+                await self.ask("POST", f"/v1/rooms/{room['room_id']}/end")
 
     async def balances(self) -> dict[str, int]:
         """Escrow, HQ, and the sums of promoters' and stores' balances, in fen."""
@@ -127,3 +118,32 @@ def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> d
 def soon(seconds: float) -> int:
     """A start time a little ahead."""
     return now_ms() + round(seconds * 1000)
+
+
+def visitors_draft(name: str) -> dict[str, Any]:
+    """For those who open the doors after the evening: two offers on sale for hours, and a flash
+    that the guide launches from the desk."""
+    begins = now_ms() + 1_000
+    limits = {"per_order_max": 2, "per_buyer_max": 4}
+    return {
+        "name": name,
+        "starts_at_ms": begins,
+        "ends_at_ms": begins + VISITORS_MS,
+        "per_campaign_max": 20,
+        "hold_ms": 120_000,
+        "pay_ms": 300_000,
+        "late": "refund",
+        "split_plan": SPLIT_PLAN,
+        "offers": [
+            {"sku_id": HERO_SKU, "total": 300, "prices": [{"price_fen": 3_990}], **limits},
+            {"sku_id": SIDE_SKU, "total": 200, "prices": [{"price_fen": 2_880}], **limits},
+            {
+                "sku_id": FLASH_SKU,
+                "total": 60,
+                "prices": [{"price_fen": 1_490}],
+                "launch": "host",
+                "duration_ms": 10 * 60_000,
+                **limits,
+            },
+        ],
+    }

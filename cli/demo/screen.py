@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cli.demo.audience import Seen
 from cli.demo.plan import Tally
 from engine.money import yuan
 
@@ -27,6 +28,7 @@ class Scene(msgspec.Struct):
     rates: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=40))
     stock: dict[str, dict[str, Any]] = {}
     balances: dict[str, int] = {}
+    room: Seen | None = None
     news: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=6))
 
 
@@ -113,6 +115,13 @@ def picture(scene: Scene) -> Panel:
         Text(f"{tally.held} held, {tally.paid} paid, {tally.lapsed} lapsed, {tally.late} late"),
         f"{tally.refunds} refunds asked · {tally.sold_out:,} × sold out",
     )
+    if scene.room is not None:
+        room = scene.room
+        grid.add_row(
+            "room",
+            Text(f"{room.viewers} viewers · {room.comments:,} comments · {room.likes:,} likes"),
+            f"{room.events:,} events · {room.cuts} cut, {room.resumes} resumed",
+        )
     if scene.balances:
         words = " · ".join(
             f"{name} {yuan(scene.balances[name])}"

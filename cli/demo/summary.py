@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.audit import audit_at_rest
+from cli.demo.audience import Seen
 from cli.demo.headquarters import Headquarters
 from cli.demo.plan import Tally
 from engine.audit.report import Report
@@ -25,13 +26,19 @@ class Summary(msgspec.Struct, kw_only=True):
     ok: bool
     seed: int
     customers: dict[str, Any]
+    room: Seen | None = None
     balances_fen: dict[str, int]
     laws: Any
     seconds: float
 
 
 async def summarise(
-    settings: Settings, history: Path, tally: Tally, seed: int, hq: Headquarters
+    settings: Settings,
+    history: Path,
+    tally: Tally,
+    seed: int,
+    hq: Headquarters,
+    room: Seen | None = None,
 ) -> Summary:
     """Wait until nothing is under way, then audit with the clients' history and the bill."""
     began = time.monotonic()
@@ -41,9 +48,11 @@ async def summarise(
         ok=report.ok
         and bool(report.laws)
         and all(law.checked for law in report.laws)
-        and not tally.errors,
+        and not tally.errors
+        and (room is None or (not room.violations and room.states == 1)),
         seed=seed,
         customers=customers,
+        room=room,
         balances_fen=await hq.balances(),
         laws=report.to_json()["laws"],
         seconds=round(time.monotonic() - began, 1),
@@ -70,6 +79,9 @@ def show(console: Console, summary: Summary) -> None:
         ("tries again after 503", "retried"),
     ):
         table.add_row(words, f"{seen[name]:,}")
+    if summary.room is not None:
+        for words, count in _room_lines(summary.room):
+            table.add_row(words, f"{count:,}")
     for account, fen in sorted(summary.balances_fen.items()):
         table.add_row(f"ledger: {account}", yuan(fen))
     console.print(table)
@@ -84,6 +96,8 @@ def show(console: Console, summary: Summary) -> None:
         for problem in law["problems"]:
             laws.add_row("", "", "", f"[red]{escape(problem)}[/]")
     console.print(laws)
+    for odd in summary.room.odd if summary.room else ():
+        console.print(f"[red]viewer:[/] {escape(odd)}")
     for error in seen["errors"]:
         console.print(f"[red]client:[/] {escape(error)}")
     console.print(
@@ -91,3 +105,15 @@ def show(console: Console, summary: Summary) -> None:
         if summary.ok
         else f"[bold red]Something is broken.[/] Seed {summary.seed} plays the same habits again."
     )
+
+
+def _room_lines(room: Seen) -> list[tuple[str, int]]:
+    return [
+        ("room: viewers", room.watched),
+        ("room: events delivered", room.events),
+        ("room: comments", room.comments),
+        ("room: likes", room.likes),
+        ("room: connections cut", room.cuts),
+        ("room: went on where they had been", room.resumes),
+        ("room: different last states (one is right)", room.states),
+    ]
