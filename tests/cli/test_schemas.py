@@ -4,7 +4,6 @@ from pathlib import Path
 
 from cli.schemas import OPENAPI, PROTOCOL, openapi_document, protocol_document
 
-
 ROOT = Path(__file__).parents[2]
 
 
