@@ -16,7 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from campaigns import problems
-from campaigns.auth import HQ, PUBLIC, guard, signed_in
+from campaigns.auth import HQ, PUBLIC, guard, signed_in, visitor
 from campaigns.balance.controller import BalanceController
 from campaigns.bodies import StrictRequest
 from campaigns.campaign.controller import CampaignController
@@ -28,6 +28,8 @@ from campaigns.pages import Page, Pages
 from campaigns.parts import Parts
 from campaigns.payment.controller import PaymentController
 from campaigns.refund.controller import RefundController
+from campaigns.room.controller import RoomController
+from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
 
 _BEFORE, _AFTER = "/v1/offers/", "/claims"
@@ -40,6 +42,7 @@ CONTROLLERS = (
     OrderController,
     RefundController,
     BalanceController,
+    RoomController,
     HealthController,
 )
 
@@ -110,6 +113,10 @@ def create_framework(parts: Parts) -> Litestar:
         "provider_name": parts.provider_name,
         "metrics": parts.metrics,
         "hot": parts.hot,
+        "room_tokens": parts.room_tokens,
+        "rooms": Rooms(
+            parts.db, parts.inventory, parts.logs, shelf_max=parts.settings.room_shelf_max
+        ),
     }
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -117,6 +124,7 @@ def create_framework(parts: Parts) -> Litestar:
         dependencies={
             **{name: _handing(value) for name, value in given.items()},
             "who": Provide(signed_in, sync_to_thread=False),
+            "visitor": Provide(visitor, sync_to_thread=False),
             "wanted": Provide(order_filter, sync_to_thread=False),
         },
         exception_handlers=problems.HANDLERS,

@@ -24,6 +24,10 @@ PUBLIC: tuple[str, ...] = ()
 CUSTOMER: tuple[str, ...] = ("customer",)
 HQ: tuple[str, ...] = ("hq",)
 CUSTOMER_OR_HQ: tuple[str, ...] = ("customer", "hq")
+HQ_OR_GUIDE: tuple[str, ...] = ("hq", "guide")
+
+# `security` of a public route that gives more to who is signed in (see `visitor`).
+ANYBODY_OR_SIGNED_IN: list[dict[str, list[str]]] = [{}, {"bearer": ["customer", "guide", "hq"]}]
 
 _AUTOMATIC = {
     400: "The request cannot be understood; nothing was changed.",
@@ -75,6 +79,12 @@ def not_allowed() -> NotAllowed:
     return NotAllowed(
         "not_allowed", "Your sign-in is not for this.", "Sign in with the right account."
     )
+
+
+def visitor(request: Request[Any, Any, Any], tokens: TokenKeys) -> Access | None:
+    """Who asks on a public route, or None without a sign-in; a wrong one is refused."""
+    header = request.headers.get("authorization", "")
+    return tokens.verify(bearer(header.encode("latin-1")), now_ms()) if header else None
 
 
 def signed_in(request: Request[Any, Any, Any]) -> Access:

@@ -12,13 +12,16 @@ from campaigns.metrics import Metrics
 from campaigns.payment.provider import PaymentProvider
 from campaigns.people.passwords import Passwords
 from campaigns.people.phones import PhoneKeys
+from campaigns.room.service import Rooms
 from campaigns.sign_in.codes import OneTimeCodes
 from engine.db import Database
 from engine.inventory import Inventory
+from engine.room_tokens import RoomTokens
 from engine.settings import Settings
 from engine.tokens import Access, TokenKeys
 
 Who = NamedDependency[Access]
+Visitor = NamedDependency[Access | None]
 TheSettings = NamedDependency[Settings]
 TheDb = NamedDependency[Database]
 TheInventory = NamedDependency[Inventory]
@@ -31,3 +34,5 @@ TheProvider = NamedDependency[SkipValidation[PaymentProvider]]
 TheProviderName = NamedDependency[str]
 TheMetrics = NamedDependency[Metrics]
 TheHot = NamedDependency[HotClaims]
+TheRooms = NamedDependency[Rooms]
+TheRoomTokens = NamedDependency[RoomTokens]

@@ -20,6 +20,8 @@ from campaigns.sign_in.codes import OneTimeCodes
 from engine.db import Database
 from engine.errors import RefusedStart
 from engine.inventory import Inventory
+from engine.room_tokens import RoomTokens
+from engine.rooms import RoomLogs
 from engine.scripts import load_all
 from engine.settings import Settings
 from engine.shards import Epochs
@@ -49,6 +51,8 @@ class Parts:
     provider_name: str
     metrics: Metrics
     hot: HotClaims
+    logs: RoomLogs
+    room_tokens: RoomTokens
 
 
 @asynccontextmanager
@@ -92,6 +96,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             provider_name=PROVIDER_NAME,
             metrics=metrics,
             hot=HotClaims(inventory, catalog, tokens, metrics, body_bytes_max=body_bytes_max),
+            logs=RoomLogs(inventory.wire, settings=settings),
+            room_tokens=RoomTokens.from_setting(settings.token_secret),
         )
 
 

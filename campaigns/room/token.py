@@ -1,0 +1,72 @@
+"""Room tokens over HTTP's back: whom the gateway may show what.
+
+Anybody may watch a room. Who is signed in also gets the own topic, and a name to comment under.
+"""
+
+from sqlalchemy import select
+
+from campaigns.pages import gateway_url
+from campaigns.people.models import Member, Staff
+from campaigns.room.models import Room
+from campaigns.room.parts import missing_room, open_room_log
+from campaigns.room.schemas import RoomTokenOut
+from campaigns.room.service import Rooms
+from engine import keys
+from engine.errors import NotSignedIn, Unavailable
+from engine.ids import now_ms
+from engine.room_events import me_topic, room_topic
+from engine.room_tokens import RoomRole, RoomTokens
+from engine.settings import Settings
+from engine.tokens import Access
+
+
+async def give_token(
+    rooms: Rooms, tokens: RoomTokens, settings: Settings, who: Access | None, room_id: str
+) -> RoomTokenOut:
+    """A token for this room, five minutes at most; Missing `room_not_found`.
+
+    NotSignedIn `bad_token` when the signed-in person is not known any more.
+    """
+    role, nickname = await _check(rooms, who, room_id)
+    await _have_log(rooms, room_id)
+    topics = [room_topic(room_id)]
+    subject = "" if who is None or role == "viewer" else who.subject
+    if subject:
+        topics.append(me_topic(subject))
+    expires_at_ms = now_ms() + settings.room_token_ttl_ms
+    if who is not None:
+        expires_at_ms = min(expires_at_ms, who.expires_at_ms)  # never longer than the sign-in
+    token = tokens.sign(
+        subject, role, nickname=nickname, topics=topics, expires_at_ms=expires_at_ms
+    )
+    return RoomTokenOut(
+        token=token,
+        expires_at_ms=expires_at_ms,
+        gateway_url=gateway_url(settings),
+        topics=tuple(topics),
+    )
+
+
+async def _check(rooms: Rooms, who: Access | None, room_id: str) -> tuple[RoomRole, str]:
+    """The room is there, and under which name its viewer is known."""
+    async with rooms.db.begin() as session:
+        if await session.scalar(select(Room.id).where(Room.id == room_id)) is None:
+            raise missing_room()
+        if who is None or who.role == "load":
+            return "viewer", ""
+        if who.role == "customer":
+            name = await session.scalar(select(Member.nickname).where(Member.id == who.subject))
+        else:
+            name = await session.scalar(select(Staff.name).where(Staff.id == who.subject))
+    if name is None:
+        raise NotSignedIn("bad_token", "This sign-in is not valid. Please sign in again.")
+    return who.role, name
+
+
+async def _have_log(rooms: Rooms, room_id: str) -> None:
+    """The room's log, begun now when the hot store lost it; the gateway only reads it."""
+    try:
+        if not await rooms.inventory.wire.call("EXISTS", keys.log_meta(room_topic(room_id))):
+            await open_room_log(rooms.db, rooms.inventory, rooms.logs, room_id)
+    except Unavailable:
+        return  # the token is good all the same: the gateway waits for the store, too
