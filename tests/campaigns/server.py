@@ -20,12 +20,12 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from campaigns.models import metadata
-from campaigns.people.models import Member, Staff
+from campaigns.people.models import Guide, GuideTerm, Member, Staff, Store
 from campaigns.people.phones import PhoneKeys
 from campaigns.sku.models import Sku
 from engine import keys
 from engine.db import Database
-from engine.ids import new_id, now_ms
+from engine.ids import now_ms
 from engine.inventory import Inventory
 from engine.models import ShardEpoch, ShardPosition
 from engine.scripts import load_all
@@ -78,9 +78,15 @@ class World:
     process: asyncio.subprocess.Process
     log: list[str] = field(default_factory=list)
 
-    def token(self, subject: str, role: Role = "customer", *, for_ms: int = HOUR_MS) -> str:
+    def token(
+        self, subject: str, role: Role = "customer", *, scope: str = "", for_ms: int = HOUR_MS
+    ) -> str:
         """A genuine token, expired when `for_ms` is negative."""
-        return self.tokens.sign(subject, role, expires_at_ms=now_ms() + for_ms)
+        return self.tokens.sign(subject, role, scope=scope, expires_at_ms=now_ms() + for_ms)
+
+    def guide(self, guide_id: str) -> dict[str, str]:
+        """Headers of a request by a guide: `gd_wang` of store_a, `gd_li` of store_b."""
+        return {"Authorization": f"Bearer {self.token(f'stf_{guide_id}', 'guide', scope=guide_id)}"}
 
     def auth(self, subject: str, role: Role = "customer", *, key: str = "") -> dict[str, str]:
         """Headers of a signed-in request, with its Idempotency-Key when it has one."""
@@ -192,7 +198,7 @@ class World:
 
 
 def draft(**changes: Any) -> dict[str, Any]:
-    """A campaign that keeps all rules, on sale now; `total` and `price_fen` are of its offer."""
+    """A campaign that keeps all rules, on sale now; `total`, `price_fen`, `offer`: of its offer."""
     now = now_ms()
     offer = {
         "sku_id": "sku_tea",
@@ -200,6 +206,7 @@ def draft(**changes: Any) -> dict[str, Any]:
         "prices": changes.pop("prices", [{"price_fen": changes.pop("price_fen", 1_000)}]),
         "per_order_max": 2,
         "per_buyer_max": 2,
+        **changes.pop("offer", {}),
     }
     return {
         "name": "晚八点秒杀",
@@ -215,9 +222,26 @@ def draft(**changes: Any) -> dict[str, Any]:
 
 
 async def seed(db: Database, settings: Settings) -> None:
-    """A SKU with prices 20.00 and 18.00 yuan, somebody at HQ, and a customer."""
+    """A SKU with prices 20.00 and 18.00 yuan, a customer, HQ, two stores with a guide each."""
     sealed = PhoneKeys(settings.phone_secret).seal("13800138000")
     async with db.begin() as session:
+        for store, guide, name in (("store_a", "gd_wang", "王芳"), ("store_b", "gd_li", "李雷")):
+            session.add(
+                Store(id=store, name=f"{name}的店", city="", address="", latitude=0, longitude=0)
+            )
+            session.add(Guide(id=guide, name=name))
+            await session.flush()
+            session.add(GuideTerm(guide_id=guide, from_ms=0, store_id=store))
+            session.add(
+                Staff(
+                    id=f"stf_{guide}",
+                    login=guide,
+                    name=name,
+                    role="guide",
+                    password_hash="x",
+                    guide_id=guide,
+                )
+            )
         session.add(
             Sku(id="sku_tea", name="龙井 100g", shelf_price_fen=2_000, mall_price_fen=1_800)
         )
@@ -230,9 +254,7 @@ async def seed(db: Database, settings: Settings) -> None:
                 phone_shown=sealed.shown,
             )
         )
-        session.add(
-            Staff(id=new_id("stf"), login="unused", name="总部", role="hq", password_hash="x")
-        )
+        session.add(Staff(id="stf_hq", login="unused", name="总部", role="hq", password_hash="x"))
 
 
 @asynccontextmanager

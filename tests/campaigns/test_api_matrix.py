@@ -30,6 +30,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "StaffIn": {"login": "nobody", "password": "wrong password"},
     "PhoneIn": {"phone": "no phone"},
     "CodeIn": {"phone": "13800138000", "code": "000000"},
+    "RoomIn": {"title": "晚八点", "store_id": "store_a", "starts_at_ms": 0},
+    "ShelfIn": {"offers": []},
+    "PinIn": {"offer_id": None},
+    "LaunchIn": {"offer_id": "none", "countdown_ms": 0},
 }
 PATH_IDS = re.compile(r"\{(\w+)\}")
 
@@ -58,7 +62,9 @@ async def operations(api: World) -> list[Operation]:
 def _walk(document: dict[str, Any]) -> Iterator[Operation]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            roles = tuple(role for way in operation.get("security", []) for role in way["bearer"])
+            ways = operation.get("security", [])
+            # `{}` among them: a sign-in is taken, and not asked for.
+            roles = tuple(role for way in ways for role in way.get("bearer", ()) if {} not in ways)
             body = operation.get("requestBody")
             name = None
             if body:
@@ -69,7 +75,7 @@ def _walk(document: dict[str, Any]) -> Iterator[Operation]:
 
 async def test_every_route_refuses_whom_it_does_not_name(api: World) -> None:
     unknown = dict.fromkeys(("campaign_id", "offer_id", "claim_id", "order_id"), "none")
-    unknown |= {"refund_id": "none", "from_provider": "none"}
+    unknown |= {"refund_id": "none", "from_provider": "none", "room_id": "none"}
     guarded = [one for one in await operations(api) if one.roles]
     assert len(guarded) >= 20
     before = await api.dump()
@@ -140,3 +146,22 @@ async def test_one_s_own_object_is_found(api: World, owned: dict[str, str]) -> N
     assert {order["order_id"] for order in listed} >= {owned["order_id"]}
     strangers = await api.http.get("/v1/orders?buyer_id=mbr_owner", headers=api.auth("mbr_x"))
     assert strangers.json() == {"orders": [], "next": None}
+
+
+async def test_a_room_of_another_guide_is_a_missing_one(api: World) -> None:
+    room = {"title": "晚八点", "store_id": "store_a", "starts_at_ms": now_ms()}
+    made = await api.http.post("/v1/rooms", json=room, headers=api.guide("gd_wang"))
+    hosts = [
+        one for one in await operations(api) if "guide" in one.roles and "{room_id}" in one.path
+    ]
+    assert len(hosts) >= 6
+    before = await api.dump()
+    for operation in hosts:
+        mine = {"room_id": made.json()["room_id"]}
+        # A guide's account without a guide is nobody's host either.
+        for headers in (api.guide("gd_li"), api.guide("")):
+            foreign = await operation.request(api.http, mine, headers=headers)
+            nothing = await operation.request(api.http, {"room_id": "rm_none"}, headers=headers)
+            assert foreign.status_code == 404, (operation, foreign.text)
+            assert foreign.json() == nothing.json(), operation
+    assert await api.dump() == before
