@@ -11,6 +11,7 @@ export interface Session {
   role: string;
   subject: string;
   name: string;
+  guide_id?: string | null; // of a guide
 }
 
 const DOORS: readonly Door[] = ["customer", "guide", "hq"];

@@ -1,0 +1,73 @@
+/** What the board asks of the server; a refusal becomes a `Refused` that carries its problem. */
+import { apiFor, answer, type Answer, type Problem, type Schemas } from "@/api/client";
+import { call } from "@/api/rooms";
+import { sessionOf } from "@/api/session";
+import { t } from "@/i18n";
+import { sayProblem } from "@/ui/problems";
+import type { Board, RoomRow, RowsFilter } from "./types";
+
+export type OrderRow = Schemas["OrderView"];
+
+const ROWS_PER_PAGE = 50;
+const FILE_TIMEOUT_MS = 60_000;
+
+export class Refused extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.code);
+  }
+}
+
+/** The data, or Refused. */
+export function must<T>(got: Answer<T>): T {
+  if (!got.ok) throw new Refused(got.problem);
+  return got.data;
+}
+
+export function sayError(error: unknown): string {
+  return error instanceof Refused ? sayProblem(error.problem) : t("staff.failed", { code: "page" });
+}
+
+export async function boardNow(): Promise<Board> {
+  return must(await call<Board>("GET", "/v1/board", { door: "hq" }));
+}
+
+export async function roomsNow(): Promise<RoomRow[]> {
+  return must(await call<{ rooms: RoomRow[] }>("GET", "/v1/rooms", { door: "hq" })).rooms;
+}
+
+/** One page of the orders behind a figure, newest first. */
+export async function ordersPage(filter: RowsFilter, after: string | null): Promise<Schemas["OrderPage"]> {
+  const query = {
+    limit: ROWS_PER_PAGE,
+    state: filter.state,
+    offer_id: filter.offer_id,
+    after: after ?? undefined,
+  };
+  return must(await answer(apiFor("hq").GET("/v1/orders", { params: { query } })));
+}
+
+/** Fetch a file with the sign-in (a plain link would have none) and hand it to the browser. */
+export async function download(path: string, name: string): Promise<void> {
+  const token = sessionOf("hq")?.access_token ?? "";
+  const response = await fetch(path, {
+    headers: { Authorization: `Bearer ${token}` },
+    signal: AbortSignal.timeout(FILE_TIMEOUT_MS),
+  }).catch(() => null);
+  if (!response?.ok) {
+    const said: unknown = await response?.json().catch(() => ({}));
+    const failed = { error: said, response: response ?? new Response(null, { status: 504 }) };
+    throw new Refused((await refusal(failed)).problem);
+  }
+  const url = URL.createObjectURL(await response.blob());
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  window.setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+async function refusal(failed: { error: unknown; response: Response }): Promise<{ problem: Problem }> {
+  const got = await answer<never>(Promise.resolve(failed));
+  if (got.ok) throw new Error("a refusal was expected");
+  return got;
+}
