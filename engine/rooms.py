@@ -182,6 +182,51 @@ class RoomLogs:
             return Tail("", 0, [])
         return Tail(raw[1].decode(), int(raw[2]), [_entry(one) for one in raw[3]])
 
+    async def parts(self, topic: str, names: Sequence[str]) -> dict[str, str]:
+        """part → its text now, for those of `names` that the log has."""
+        if not names:
+            return {}
+        texts = await self._call("HMGET", keys.log_parts(topic), *names)
+        return {
+            name: text.decode() for name, text in zip(names, texts, strict=True) if text is not None
+        }
+
+    async def stand(self, topic: str) -> tuple[Log, int] | None:
+        """Where the log stands, and up to which offset it is archived; None without one."""
+        found = await self._call("HMGET", keys.log_meta(topic), "epoch", "offset", "archived")
+        if found[0] is None:
+            return None
+        return Log(found[0].decode(), int(found[1])), int(found[2] or 0)
+
+    async def entries(
+        self, topic: str, after_offset: int, count: int
+    ) -> list[tuple[int, str, str, str]]:
+        """(offset, origin, part, event) behind an offset, as the archive keeps them."""
+        raw = await self._call("XRANGE", keys.log(topic), f"({after_offset}-0", "+", "COUNT", count)
+        return [_archived(one) for one in raw]
+
+    async def archived(self, topic: str, epoch: str, offset: int, *, forget: bool = False) -> None:
+        """PostgreSQL has the log up to `offset`: trim it to the last `room_log_max` entries.
+
+        `forget`: the room is over, its log goes after `room_keep_ms`.
+        """
+        await self._ask(
+            "room_archived",
+            **_log_keys(topic),
+            epoch=epoch,
+            offset=offset,
+            log_max=self._settings.room_log_max,
+            keep_ms=self._settings.room_keep_ms if forget else 0,
+        )
+
+    async def broadcast_position(self, shard: int) -> tuple[int, int] | None:
+        """(epoch, seq) up to which a shard's events are in the logs; None: nobody broadcasts."""
+        return await broadcast_position(self.wire, shard)
+
+    async def moved(self, shard: int, epoch: int, seq: int) -> None:
+        """A shard's events up to here are in the logs."""
+        await self._ask("room_moved", position=keys.broadcast(shard), epoch=epoch, seq=seq)
+
     async def like(self, topic: str, count: int) -> int:
         """Add likes; how many there are now."""
         return int(await self._call("INCRBY", keys.likes(topic), count))
@@ -232,6 +277,12 @@ class RoomLogs:
             raise AssertionError(text) from error  # a script of ours failed: a bug
 
 
+async def broadcast_position(wire: Wire, shard: int) -> tuple[int, int] | None:
+    """(epoch, seq) up to which a shard's events are in the logs; None: nobody broadcasts."""
+    epoch, seq = await wire.call("HMGET", keys.broadcast(shard), "epoch", "seq")
+    return None if epoch is None or seq is None else (int(epoch), int(seq))
+
+
 def new_epoch() -> str:
     """The name of a log's life: its birth in ms, base 36, and 32 random bits."""
     digits, rest = "", now_ms()
@@ -257,6 +308,17 @@ def _listed(event: TopicEvent) -> list[str | int]:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _archived(raw: Sequence[Any]) -> tuple[int, str, str, str]:
+    entry_id, flat = raw
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return (
+        int(entry_id[: entry_id.index(b"-")]),
+        fields[b"origin"].decode(),
+        fields[b"part"].decode(),
+        fields[b"event"].decode(),
+    )
 
 
 def _entry(raw: Sequence[Any]) -> Entry:

@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     comment_burst_max: int = 3
     broadcast_batch_max: int = 500
     broadcast_idle_ms: int = 50
+    broadcast_lag_max: int = 200_000  # events that wait for a broadcaster
     law_check_every_ms: int = 15_000
 
     # Gateway
@@ -93,12 +94,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     viewer_buffer_max: int = 262_144  # bytes not yet taken by a viewer's connection
     viewer_frame_bytes_max: int = 4_096  # what a viewer may send
     viewer_frames_per_s_max: int = 20
+    viewer_likes_per_s_max: int = 100
+    viewer_socket_bytes_max: int = 131_072  # what the system keeps for a viewer besides
+    viewer_lost_ms: int = 20_000  # nothing acknowledged for so long: the network is gone
     join_within_ms: int = 5_000
     slow_after_ms: int = 3_000
+    close_within_ms: int = 1_000  # a closing handshake that takes longer is cut
     tick_ms: int = 50
     tick_cap_ms: int = 500
+    tick_events_max: int = 500  # in one frame; who is further behind gets a snapshot
     live_every_ms: int = 1_000
     ring_max: int = 2_000  # events of a topic kept in the gateway for those who come back
+    me_looks_max: int = 500  # members' logs looked at each second without a hint
+    topic_keep_ms: int = 10_000  # in memory without viewers
+    room_gone_after_ms: int = 60_000  # a log that is missing for so long is given up
     gateway_drain_ms: int = 5_000
     come_back_within_ms: int = 3_000
 

@@ -68,17 +68,15 @@ async def room_parts(session: AsyncSession, inventory: Inventory, room_id: str) 
 
 async def room_event(session: AsyncSession, room: Room) -> RoomNow:
     """What the room is now."""
-    names = select(Guide.name, Store.name).where(
-        Guide.id == room.host_guide_id, Store.id == room.store_id
-    )
-    guide, store = (await session.execute(names)).one()
+    guide = await session.get_one(Guide, room.host_guide_id)
+    store = await session.get_one(Store, room.store_id)
     return RoomNow(
         at_ms=now_ms(),
         room_id=room.id,
         title=room.title,
         state=msgspec.convert(room.state, RoomStateWord),
-        host=Host(room.host_guide_id, guide),
-        store=RoomStore(room.store_id, store),
+        host=Host(guide.id, guide.name),
+        store=RoomStore(store.id, store.name),
         starts_at_ms=room.starts_at_ms,
     )
 
@@ -103,7 +101,7 @@ async def shelf_offers(
         .where(Offer.id.in_(offer_ids))
         .execution_options(populate_existing=True)
     )
-    rows = {offer.id: (offer, sku) for offer, sku in (await session.execute(asked)).tuples()}
+    rows = {offer.id: (offer, sku) for offer, sku in await session.execute(asked)}
     found = [rows[one] for one in offer_ids if one in rows]
     hot = await hot_offers(inventory, [(offer.shard, offer.id) for offer, _ in found])
     listed = []

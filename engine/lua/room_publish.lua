@@ -39,7 +39,7 @@ if command_id ~= '' and epoch then
   end
 end
 
-local wanted, refused = {}, false
+local wanted = {}
 for _, one in ipairs(cjson.decode(events)) do
   local part, was = one[2], one[5]
   local fits = one[4] == 0 or one[4] > marked
@@ -48,7 +48,7 @@ for _, one in ipairs(cjson.decode(events)) do
     local newest = redis.call('HGET', log_meta, 'command:' .. part)
     fits = fits and not (newest and command_id < newest)
   end
-  if fits then wanted[#wanted + 1] = one else refused = true end
+  if fits then wanted[#wanted + 1] = one end
 end
 
 if #wanted > 0 then
@@ -70,7 +70,7 @@ if epoch then
     redis.call('HSET', log_meta, 'mark:' .. shard,
       string.format('%.0f:%.0f', mark_epoch, mark_seq))
   end
-  if command_id ~= '' and (#wanted > 0 or refused) then
+  if command_id ~= '' and #wanted > 0 then
     redis.call('SET', did, string.format('%.0f', head), 'PX', did_keep_ms)
   end
   if log_max > 0 then redis.call('XTRIM', log, 'MAXLEN', log_max) end

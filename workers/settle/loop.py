@@ -14,6 +14,7 @@ from engine import keys
 from engine.db import Database
 from engine.errors import RefusedStart, Unavailable
 from engine.inventory import Inventory
+from engine.rooms import broadcast_position
 from engine.scripts import load_all
 from engine.settings import Settings
 from engine.stream import Look, look, trim
@@ -217,7 +218,19 @@ class Settler:
 
     async def _trim(self, position: Position) -> None:
         stream = (position.shard, position.epoch)
-        before = position.seq - self._settings.trim_margin_max
+        before = await self._told(position) - self._settings.trim_margin_max
         if before - self._trimmed.get(stream, 0) > self._trim_every:
             await trim(self._wire, *stream, before)
             self._trimmed[stream] = before
+
+    async def _told(self, position: Position) -> int:
+        """Up to which seq nobody needs the stream any more: settled, and told to the rooms.
+
+        A broadcaster that is very far behind is not waited for: it says `recovered` and goes on,
+        while a full hot store would stop the sale.
+        """
+        told = await broadcast_position(self._wire, position.shard)
+        if told is None or told[0] > position.epoch:  # nobody broadcasts
+            return position.seq
+        seq = told[1] if told[0] == position.epoch else 0
+        return min(position.seq, max(seq, position.seq - self._settings.broadcast_lag_max))

@@ -16,6 +16,7 @@ from campaigns.audit_log import record_change
 from engine import keys
 from engine.db import Database
 from engine.errors import RefusedStart, Unavailable
+from engine.rooms import broadcast_position
 from engine.scripts import load_all
 from engine.stream import look
 from engine.wire import Wire
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 
 BEAT_S = 1.0
+UNDRAINED_MS = 3_600_000  # so long an old epoch's stream waits for a broadcaster
 
 
 @asynccontextmanager
@@ -105,7 +107,7 @@ class Reopener:
             await positions.mark_open(session, position, position.run_id)
         position.state = "open"
         if intact and meta_epoch is not None:
-            await self._wire.call("UNLINK", keys.events(shard, meta_epoch))
+            await self._drop(shard, meta_epoch)
         log.warning("shard %d: open in epoch %d (%s)", shard, position.epoch, why)
         return position
 
@@ -131,6 +133,14 @@ class Reopener:
             await positions.keep_snapshot(session, position, snapshot)
         await self._open(position, run_id)
         position.run_id = run_id
+
+    async def _drop(self, shard: int, epoch: int) -> None:
+        """The old stream goes; where somebody broadcasts it goes when they have drained it."""
+        old = keys.events(shard, epoch)
+        if await broadcast_position(self._wire, shard) is None:
+            await self._wire.call("UNLINK", old)
+        else:
+            await self._wire.call("PEXPIRE", old, UNDRAINED_MS)
 
     async def _ask(self, script: str, **values: str | int) -> list[str]:
         reply = await self._wire.call(*self._scripts[script].command(**values))

@@ -16,9 +16,9 @@ _READ: dict[bytes, tuple[str, ...]] = {
 
 
 async def read_hot(wire: Wire, shard: int) -> dict[str, Any]:
-    """key → value of every key of a shard but meta, token and streams."""
+    """key → value of every key of a shard but meta, token, broadcaster's position and streams."""
     found: dict[str, Any] = {}
-    skipped = (keys.meta(shard), keys.token(shard))
+    skipped = (keys.meta(shard), keys.token(shard), keys.broadcast(shard))
     cursor = b"0"
     while True:
         cursor, names = await wire.call("SCAN", cursor, "MATCH", keys.every(shard), "COUNT", 1_000)
