@@ -228,6 +228,11 @@ def read_history(folder: Path) -> Iterator[Line]:
                 yield _read_line(file, number, raw)
 
 
+def has_history(folder: Path) -> bool:
+    """Whether any client wrote a history there."""
+    return any(folder.glob("*.jsonl"))
+
+
 def _read_line(file: Path, number: int, raw: bytes) -> Line:
     try:
         line = _decoder.decode(raw)

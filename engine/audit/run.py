@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.audit.history import has_history
 from engine.audit.laws_clients import i6_answers_have_orders, i7_same_key_same_answer
 from engine.audit.laws_hot import (
     i1_stock_adds_up,
@@ -24,6 +25,12 @@ from engine.audit.laws_ledger import (
 )
 from engine.audit.laws_limits import i8_limits_hold
 from engine.audit.laws_rest import s1_nothing_stuck, t8_payments_end_well
+from engine.audit.laws_rooms import (
+    r1_numbered_without_gap,
+    r2_one_contiguous_range,
+    r3_epochs_begin_with_snapshots,
+    r4_told_to_nobody_else,
+)
 from engine.audit.laws_shares import (
     m4_splits_recomputed,
     m5_shares_within_bounds,
@@ -34,6 +41,7 @@ from engine.audit.laws_stream import i10_stream_complete
 from engine.audit.report import LawResult, Report
 from engine.audit.sources import Given, ProviderBill, open_scratch
 from engine.audit.spool import spool_bill, spool_history
+from engine.audit.viewer_log import viewer_files
 from engine.db import Database
 from engine.wire import Wire
 
@@ -51,6 +59,10 @@ LAWS: Sequence[tuple[str, Law]] = (
     ("I8", i8_limits_hold),
     ("I9", i9_window_and_price),
     ("I10", i10_stream_complete),
+    ("R1", r1_numbered_without_gap),
+    ("R2", r2_one_contiguous_range),
+    ("R3", r3_epochs_begin_with_snapshots),
+    ("R4", r4_told_to_nobody_else),
     ("T8", t8_payments_end_well),
     ("S1", s1_nothing_stuck),
     ("M1", m1_transactions_balance),
@@ -83,8 +95,11 @@ async def run_audit(
     with open_scratch() as scratch:
         given = Given(db=db, wire=wire, at_rest=at_rest, stale_ms=stale_ms, scratch=scratch)
         if history is not None:
-            spool_history(scratch, history)
-            given.history = True
+            given.viewers = history if viewer_files(history) else None
+            # A directory with viewers alone is fine; one with nothing at all is a mistake.
+            given.history = given.viewers is None or has_history(history)
+            if given.history:
+                spool_history(scratch, history)
         if bill is not None:
             given.bill_until_ms = spool_bill(scratch, bill.rows)
             given.bill, given.bill_complete = True, bill.complete

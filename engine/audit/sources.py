@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import RowMapping, text
@@ -78,7 +79,8 @@ class Given:
 
     `at_rest`: the caller says that everything is settled and nothing is under way; otherwise
     facts younger than `stale_ms` are left alone where a law needs rest. `scratch` holds what
-    the laws note down, `history` and `bill` say whether those were spooled into it.
+    the laws note down, `history` and `bill` say whether those were spooled into it. `viewers` is
+    the history's directory when viewers wrote logs into it.
     """
 
     db: Database
@@ -87,6 +89,7 @@ class Given:
     stale_ms: int
     scratch: sqlite3.Connection
     history: bool = False
+    viewers: Path | None = None
     bill: bool = False
     bill_complete: bool = False
     bill_until_ms: int = 0

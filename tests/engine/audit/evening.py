@@ -24,6 +24,7 @@ from engine.audit.sources import ProviderBill
 from engine.db import Database
 from engine.ids import new_id, now_ms
 from engine.wire import Wire
+from tests.engine.audit.room_scene import play_room
 from tests.waiting import eventually
 from tests.workers.paying import Door, Paying
 
@@ -122,6 +123,7 @@ class Play:
         self.names["attempt"] = page.attempt_id
         await self.look(self.names["paid"], "paid")
         await stage.settle()
+        self.names["room"] = await play_room(stage, self.history.file.parent)
 
     async def look(self, claim_id: str, state: str) -> None:
         """The client asks for its claim."""

@@ -24,7 +24,7 @@ async def test_beside_a_running_sale_it_is_green_too(scene: Scene) -> None:
 async def test_laws_without_their_source_are_not_checked(scene: Scene) -> None:
     report = await run_audit(scene.db, scene.wire)
     assert report.ok
-    assert [one.law for one in report.laws if one.ok is None] == ["I6", "I7"]
+    assert [one.law for one in report.laws if one.ok is None] == ["I6", "I7", "R2", "R3"]
     assert "not checked" in report.law("I6").sentence
     assert report.law("T8").sentence.endswith("(without the provider's bill)")
     laws = report.to_json()["laws"]
