@@ -1,0 +1,99 @@
+"""The tick: what rang since the last one is read and written, then the rest of the tick is waited.
+
+A tick is `tick_ms` in a small room. When reading and writing take longer than half of it, it grows
+(up to `tick_cap_ms`), so that more events share a frame and one core is never only writing.
+The doorbell is a stream of topic names; a lost hint costs a second, because all rooms (and some
+members' logs, in turn) are looked at each second anyway.
+"""
+
+import asyncio
+import logging
+from itertools import islice
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from engine import keys
+from engine.store import connect
+from ws.feed import Feed
+from ws.hub import Hub
+
+log = logging.getLogger("kaituan.gateway")
+
+_AT_ONCE: Final = 256  # logs read side by side
+_BLOCK_MS: Final = 1_000
+_RETRY_S: Final = 0.25
+
+
+class Pump:
+    """`run` is the tick, `listen` the doorbell, `look` is called each second."""
+
+    def __init__(self, hub: Hub, feed: Feed) -> None:
+        self._hub = hub
+        self._feed = feed
+        self._looked = 0  # where the round through the members' logs stands
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        hub = self._hub
+        while True:
+            await hub.bell.wait()
+            hub.bell.clear()
+            started = hub.clock()
+            await self._turn()
+            spent_ms = (hub.clock() - started) * 1000
+            hub.metrics.ticks += 1
+            hub.metrics.tick_seconds += spent_ms / 1000
+            hub.tick_ms = min(hub.settings.tick_cap_ms, max(hub.settings.tick_ms, 2 * spent_ms))
+            await asyncio.sleep(max(0.0, hub.tick_ms - spent_ms) / 1000)
+
+    async def _turn(self) -> None:
+        hub = self._hub
+        names = iter(tuple(hub.dirty))
+        hub.dirty.clear()
+        while some := list(islice(names, _AT_ONCE)):
+            topics = [hub.topics[name] for name in some if name in hub.topics]
+            told = await asyncio.gather(*(self._feed.refresh(topic) for topic in topics))
+            # Away: they stay dirty, and the look of each second rings again.
+            hub.dirty.update(
+                topic.name for topic, done in zip(topics, told, strict=True) if not done
+            )
+
+    def look(self) -> None:
+        """Ring for all rooms and for the next few members' logs."""
+        names = list(self._hub.topics)
+        if not names:
+            self._hub.answered_at = self._hub.clock()  # nobody asks, so nothing is behind
+        rooms = [name for name in names if self._hub.topics[name].is_room]
+        others = [name for name in names if not self._hub.topics[name].is_room]
+        most = self._hub.settings.me_looks_max
+        if self._looked >= len(others):
+            self._looked = 0
+        self._hub.ring(rooms + others[self._looked : self._looked + most])
+        self._looked += most
+        if self._hub.dirty:
+            self._hub.bell.set()
+
+    async def listen(self, url: str) -> None:
+        """Wait at the doorbell until cancelled, over a connection of its own."""
+        while True:
+            client = connect(url, pool_max=1)
+            try:
+                await self._hear(client)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.info("doorbell: %s; trying again", type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+            finally:
+                await client.aclose()
+
+    async def _hear(self, client: Redis) -> None:
+        stream = keys.hints()
+        newest = await client.xrevrange(stream, count=1)
+        last = newest[0][0] if newest else b"0-0"
+        self._hub.ring_all()  # what rang while nobody listened
+        while True:
+            heard = await client.xread({stream: last}, count=1_000, block=_BLOCK_MS)
+            for _, entries in heard:
+                last = entries[-1][0]
+                self._hub.ring([fields[b"t"].decode() for _, fields in entries])
