@@ -142,6 +142,7 @@ class RoomLogs:
             did=keys.log_did(topic, origin),
             rate=keys.comment_rate(topic, member_id),
             origin=origin,
+            opening='{"kind":"comment","at_ms":',
             words=_json({"nickname": nickname, "text": text})[1:],
             every_ms=settings.comment_every_ms,
             burst_max=settings.comment_burst_max,

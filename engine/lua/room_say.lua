@@ -7,7 +7,8 @@
 -- @key did string this client id is in the log, and at which offset
 -- @key rate string when the member's allowance is whole again, in ms
 -- @arg origin str
--- @arg words str JSON of nickname and text without its opening brace
+-- @arg opening str JSON of the comment up to its time
+-- @arg words str the rest of it after its id
 -- @arg every_ms int
 -- @arg burst_max int
 -- @arg comments_max int
@@ -30,7 +31,7 @@ local over_ms = whole_ms - now_ms - (burst_max - 1) * every_ms
 if over_ms > 0 then return { 'too_fast', string.format('%.0f', over_ms) } end
 
 local id = m[1] .. '-' .. string.format('%.0f', head + 1)
-local event = '{"kind":"comment","at_ms":' .. now .. ',"id":"' .. id .. '",' .. words
+local event = opening .. now .. ',"id":"' .. id .. '",' .. words
 local offset = append(origin, '', event)
 redis.call('LPUSH', log_comments, event)
 redis.call('LTRIM', log_comments, 0, comments_max - 1)
