@@ -18,6 +18,8 @@ from litestar.openapi.spec import Components, SecurityScheme
 from campaigns import problems
 from campaigns.auth import HQ, PUBLIC, guard, signed_in, visitor
 from campaigns.balance.controller import BalanceController
+from campaigns.board.controller import BoardController
+from campaigns.board.service import Board
 from campaigns.bodies import StrictRequest
 from campaigns.campaign.controller import CampaignController
 from campaigns.claim.controller import ClaimController
@@ -29,6 +31,7 @@ from campaigns.parts import Parts
 from campaigns.payment.controller import PaymentController
 from campaigns.refund.controller import RefundController
 from campaigns.room.controller import RoomController
+from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
 
@@ -43,6 +46,8 @@ CONTROLLERS = (
     RefundController,
     BalanceController,
     RoomController,
+    BoardController,
+    DoorsController,
     HealthController,
 )
 
@@ -113,6 +118,7 @@ def create_framework(parts: Parts) -> Litestar:
         "provider_name": parts.provider_name,
         "metrics": parts.metrics,
         "hot": parts.hot,
+        "board": Board(parts.db, parts.inventory, parts.catalog),
         "room_tokens": parts.room_tokens,
         "rooms": Rooms(
             parts.db, parts.inventory, parts.logs, shelf_max=parts.settings.room_shelf_max

@@ -6,6 +6,7 @@ A handler's parameter has the name of the part (`db: TheDb`); `create_framework`
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from campaigns.board.service import Board
 from campaigns.catalog import Catalog
 from campaigns.claim.hot import HotClaims
 from campaigns.metrics import Metrics
@@ -34,5 +35,6 @@ TheProvider = NamedDependency[SkipValidation[PaymentProvider]]
 TheProviderName = NamedDependency[str]
 TheMetrics = NamedDependency[Metrics]
 TheHot = NamedDependency[HotClaims]
+TheBoard = NamedDependency[Board]
 TheRooms = NamedDependency[Rooms]
 TheRoomTokens = NamedDependency[RoomTokens]

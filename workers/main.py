@@ -1,6 +1,7 @@
 """`python -m workers.main`: the process that does what happens next.
 
-Sweeps lapsed holds, ends unpaid payments, sends refunds and repeats what is not applied yet.
+Sweeps lapsed holds, ends unpaid payments, sends refunds, repeats what is not applied yet and
+checks the laws.
 Waits for stores that are away, at the start as later; refuses one that it may not trust.
 SIGTERM and SIGINT drain: the turns under way are finished, at most for DRAIN_S.
 """
@@ -28,6 +29,7 @@ from engine.store import check_database, check_hot_store, connect
 from engine.wire import Wire
 from workers import pay_watch, refunds, sweep
 from workers.clock import Clock
+from workers.laws import LAWS_MAX, LawChecks
 from workers.loop import Loop, Parts, backoff_ms, describe, is_outage, wait_any
 from workers.repeats import Repeats
 
@@ -72,6 +74,12 @@ def loops_of(parts: Parts) -> list[Loop]:
             Repeats(parts).run_once,
             every_ms=settings.repeat_every_ms,
             batch_max=outside_max,
+        ),
+        make(
+            "laws",
+            LawChecks(parts).run_once,
+            every_ms=settings.law_check_every_ms,
+            batch_max=LAWS_MAX,
         ),
     ]
 
