@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from campaigns.offer.models import Offer
 from campaigns.room.models import Room, RoomCommand
-from engine import keys
+from campaigns.room.parts import open_room_log
 from engine.ids import new_id, now_ms
 from engine.room_events import decode, me_topic, part_of, room_topic, state_hash
 from engine.rooms import RoomLogs, Snapshot
@@ -120,6 +120,13 @@ class Hall:
             assert {name: told[name] for name in names} == {name: int(hot[name]) for name in names}
             assert msgspec.json.decode(seen.parts[f"offer:{offer.id}"])["state"] == hot["state"]
 
+    async def begun(self, room_id: str) -> Snapshot:
+        """The snapshot with which the room's log begins, opened now."""
+        log = await open_room_log(self.stage.db, self.stage.inventory, self.logs, room_id)
+        assert log is not None
+        assert log.offset == 0
+        return await self.snapshot(room_topic(room_id))
+
     async def claims_of(self, buyer: str) -> list[tuple[str, str, int]]:
         """What a member was told: (state, why, units) in order."""
         seen = await self.logs.snapshot(me_topic(buyer))
@@ -145,17 +152,14 @@ def hall_of(stage: Stage) -> Hall:
     return Hall(stage, logs, Broadcaster(stage.db, stage.inventory, logs, stage.settings))
 
 
-def replay(seen: Snapshot, start: dict[str, str], entries: list[LogEntry]) -> str:
-    """The hash of what these entries make of the parts that the epoch began with."""
-    parts, comments = dict(start), list[str]()
-    for _, _, part, event in entries:
+def replay(start: Snapshot, entries: list[LogEntry]) -> str:
+    """The hash of what the entries behind a snapshot make of it."""
+    parts, comments = dict(start.parts), list(start.comments)
+    for offset, _, part, event in entries:
+        if offset <= start.offset:
+            continue
         if part:
             parts[part] = event
         elif msgspec.json.decode(event)["kind"] == "comment":
             comments = [*comments, event][-50:]
     return state_hash(parts, comments)
-
-
-def stream_of(offer: Offer, epoch: int) -> str:
-    """The key of the stream that the offer's events are in."""
-    return keys.events(offer.shard, epoch)

@@ -1,4 +1,4 @@
-"""The settler as its own process, as in production, for tests that kill it or read what it says."""
+"""Settler or broadcaster as its own process, for tests that kill it or read what it says."""
 
 import os
 import signal
@@ -13,9 +13,10 @@ from tests.waiting import eventually
 
 
 class SettlerProcess:
-    """`python -m workers.settle` on given stores; its output goes to a file."""
+    """`python -m workers.settle` (or another) on given stores; its output goes to a file."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, module: str = "workers.settle") -> None:
+        self._module = module
         self._environ = inherited_environ() | to_environ(settings)
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
@@ -29,7 +30,7 @@ class SettlerProcess:
         """Start it (again); does not wait."""
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "workers.settle"],
+                [sys.executable, "-m", self._module],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -63,9 +64,11 @@ class SettlerProcess:
 
 
 @contextmanager
-def settler_process(settings: Settings, log: Path) -> Iterator[SettlerProcess]:
+def settler_process(
+    settings: Settings, log: Path, module: str = "workers.settle"
+) -> Iterator[SettlerProcess]:
     """A process that is not started yet, and is gone afterwards."""
-    process = SettlerProcess(settings, log)
+    process = SettlerProcess(settings, log, module)
     try:
         yield process
     finally:
