@@ -6,6 +6,7 @@ with what. docs/protocol.md shows this table; a test keeps the two the same.
 
 from typing import Final, Literal, NamedTuple
 
+# "later": after `bye`'s `after_ms`, else with a growing, random pause.
 Again = Literal["no", "at once", "later", "with a new token"]
 
 BAD_FRAME: Final = 4400
@@ -46,3 +47,11 @@ TABLE: Final[dict[int, CloseCode]] = {
     RESTART: CloseCode("restart", "The gateway restarts; nothing is lost.", "later"),
     BUSY: CloseCode("busy", "The gateway cannot take this viewer now.", "later"),
 }
+
+
+def as_markdown() -> str:
+    """The table as docs/protocol.md shows it."""
+    rows = [
+        f"| {code} | `{one.code_name}` | {one.says} | {one.again} |" for code, one in TABLE.items()
+    ]
+    return "\n".join(["| code | name | what happened | come back |", "|---|---|---|---|", *rows])

@@ -47,8 +47,9 @@ _QUEUE: Final = (4, 1)  # frames of a viewer that wait for the one before; then 
 class Gateway:
     """One process's gateway; made by `running`."""
 
-    def __init__(self, settings: Settings, wire: Wire) -> None:
+    def __init__(self, settings: Settings, wire: Wire, doorbell: Wire) -> None:
         self.settings = settings
+        self._doorbell = doorbell
         self.metrics = Metrics()
         self.hub = Hub(settings, self.metrics, asyncio.get_running_loop().time)
         logs = RoomLogs(wire, settings=settings)
@@ -86,7 +87,7 @@ class Gateway:
         every_s = settings.live_every_ms / 1000
         self._tasks = [
             asyncio.create_task(self._pump.run(), name="pump"),
-            asyncio.create_task(self._pump.listen(settings.redis_url), name="doorbell"),
+            asyncio.create_task(self._pump.listen(self._doorbell), name="doorbell"),
             asyncio.create_task(_each(every_s, self._each_second), name="lanes"),
             asyncio.create_task(_each(EVERY_S, self._sweep.turn), name="sweep"),
         ]
@@ -170,14 +171,23 @@ async def _each(every_s: float, turn: Callable[[], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def running(settings: Settings, sock: socket.socket) -> AsyncIterator[Gateway]:
     """A gateway on a listening socket; drained at the end of the block."""
-    wire = Wire(settings.redis_url, load_all().values())
-    await wire.start(within_s=settings.start_wait_ms / 1000)
-    try:
-        gateway = Gateway(settings, wire)
+    within_s = settings.start_wait_ms / 1000
+    async with (
+        _connected(Wire(settings.redis_url, load_all().values()), within_s) as wire,
+        _connected(Wire(settings.redis_url, ()), within_s) as doorbell,
+    ):
+        gateway = Gateway(settings, wire, doorbell)
         await gateway.start(sock)
         try:
             yield gateway
         finally:
             await gateway.drain()
+
+
+@asynccontextmanager
+async def _connected(wire: Wire, within_s: float) -> AsyncIterator[Wire]:
+    await wire.start(within_s=within_s)
+    try:
+        yield wire
     finally:
         await wire.close()

@@ -11,11 +11,11 @@ import logging
 from itertools import islice
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+import hiredis
 
 from engine import keys
-from engine.store import connect
+from engine.errors import Unavailable
+from engine.wire import Wire
 from ws.feed import Feed
 from ws.hub import Hub
 
@@ -75,25 +75,24 @@ class Pump:
         if self._hub.dirty:
             self._hub.bell.set()
 
-    async def listen(self, url: str) -> None:
-        """Wait at the doorbell until cancelled, over a connection of its own."""
+    async def listen(self, wire: Wire) -> None:
+        """Wait at the doorbell until cancelled; `wire` is its own, since it blocks."""
         while True:
-            client = connect(url, pool_max=1)
             try:
-                await self._hear(client)
-            except (RedisError, OSError, TimeoutError) as error:
+                await self._hear(wire)
+            except (Unavailable, hiredis.ReplyError) as error:
                 log.info("doorbell: %s; trying again", type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
-            finally:
-                await client.aclose()
 
-    async def _hear(self, client: Redis) -> None:
+    async def _hear(self, wire: Wire) -> None:
         stream = keys.hints()
-        newest = await client.xrevrange(stream, count=1)
+        newest = await wire.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
         last = newest[0][0] if newest else b"0-0"
         self._hub.ring_all()  # what rang while nobody listened
         while True:
-            heard = await client.xread({stream: last}, count=1_000, block=_BLOCK_MS)
-            for _, entries in heard:
+            heard = await wire.call(
+                *("XREAD", "COUNT", 1_000, "BLOCK", _BLOCK_MS, "STREAMS", stream, last)
+            )
+            for _, entries in heard or ():
                 last = entries[-1][0]
-                self._hub.ring([fields[b"t"].decode() for _, fields in entries])
+                self._hub.ring([fields[1].decode() for _, fields in entries])
