@@ -8,7 +8,6 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import msgspec
@@ -43,23 +42,13 @@ async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settin
     settings = with_addresses(settings, api.getsockname()[1], gateway.getsockname()[1])
     if not settings.provider_url:
         settings = await _start_sandbox(supervisor, settings)
-    await supervisor.start([_settler(settings), _worker(settings)])
-    if _is_there("workers.broadcast.__main__"):
-        await supervisor.start([_broadcaster(settings)])
-    if _is_there("ws.main"):
-        # Before the API, which hands out its address.
-        await supervisor.start([_gateway(settings, gateway.fileno())])
+    await supervisor.start([_settler(settings), _worker(settings), _broadcaster(settings)])
+    # Before the API, which hands out its address.
+    await supervisor.start([_gateway(settings, gateway.fileno())])
     await supervisor.start(
         [_api(settings, number, api.fileno()) for number in range(settings.api_processes)]
     )
     return settings
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _listen(supervisor: Supervisor, wanted: int, host: str, name: str, say: Say) -> socket.socket:

@@ -108,8 +108,9 @@ class Viewers:
     def _said(self, line: ViewerLine) -> None:
         """A comment that was acknowledged stands in the log."""
         there = self._logs.origins_at(line.topic, line.offset)
-        if line.epoch not in there and line.topic not in self._logs.hot:
-            return  # that epoch's log is lost
+        hot = self._logs.hot.get(line.topic)
+        if line.epoch not in there and (hot is None or hot.epoch != line.epoch):
+            return  # that epoch's log is lost from there on
         # It may have been said just behind the beginning of an epoch that the viewer had not seen.
         self._ranges.expect(
             any(origin.endswith(line.origin_end) for origin in there.values()),
