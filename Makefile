@@ -27,7 +27,7 @@ demo: $(STAMP) ## start everything, play an evening, open the doors (ARGS=--once
 	@$(BIN)/kaituan demo $(ARGS)
 
 test: $(STAMP) ## all tests, on the real embedded stores
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## format, lint, types
 	@$(BIN)/ruff format --check .
