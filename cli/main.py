@@ -15,6 +15,7 @@ from cli.incidents import incidents_group
 from cli.load import load as load_command
 from cli.migrate import migrate, role_of
 from cli.rebuild import rebuild_command
+from cli.reconcile import reconcile_command
 from cli.schemas import schemas
 from cli.staff import staff_group
 from cli.tokens import tokens
@@ -50,6 +51,7 @@ COMMANDS = (
     rebuild_command,
     dead_letters_group,
     incidents_group,
+    reconcile_command,
     staff_group,
     import_command,
     export_command,

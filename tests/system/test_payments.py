@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from campaigns.payment.sandbox_client import SandboxClient
 from cli.audit import sandbox_bill
 from tests.sandbox import TLS
-from tests.system.house import House, Sale
+from tests.system.house import House, Sale, kaituan
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -232,3 +233,37 @@ async def test_a_callback_that_nobody_signed_changes_nothing(house: House) -> No
         answer = await client.request("POST", path, body=body.encode())
         assert (answer.status, json.loads(answer.body)["code"]) == (401, "bad_signature")
     assert await house.rows("SELECT count(*) FROM payment_facts") == before
+
+
+async def test_what_only_the_bill_knows_is_refunded(house: House) -> None:
+    """Paid after the close, and the callback lost: an operator reads the closed bill."""
+    sale = await house.sale(2, pay_ms=PAY_MS)
+    buyer = house.buyer("untold")
+    status, told = await buyer.try_claim(sale.offer_id, sale.price_id, key="key-untold")
+    assert status == 201, told
+    page = await buyer.begin_pay(told["claim_id"])
+    assert page is not None
+
+    async def is_released() -> bool:
+        return bool((await buyer.look(told["claim_id"]))["state"] == "released")
+
+    await eventually(is_released, every_s=0.2)
+    assert await buyer.pay(page, told["claim_id"], ("paid_after_close", "lost"))
+    async with SandboxClient.from_settings(house.settings) as client:
+        period = await client.open_period()
+        too_early = await kaituan(house.environ, "reconcile", period)
+        assert (too_early.code, "not closed yet" in too_early.text) == (1, True), too_early.text
+        await client.close_period(period)
+    facts = "SELECT count(*) FROM payment_facts WHERE claim_id = $1"
+    assert await house.scalar(facts, told["claim_id"]) == 0
+    for found in (1, 0):  # running it again changes nothing
+        said = await kaituan(house.environ, "reconcile", period)
+        assert said.code == 0, said.text
+        assert f"Bill {period}: {found} payments" in said.text
+
+    async def is_refunded() -> bool:
+        refunds = "SELECT state FROM refunds WHERE claim_id = $1"
+        return bool(await house.scalar(refunds, told["claim_id"]) == "done")
+
+    await eventually(is_refunded, every_s=0.2)
+    await house.lawful("T8", "M3", "M9")

@@ -82,6 +82,7 @@ async def test_after_the_storm_every_law_holds(
         processes=2,
         until_ms=now_ms() + (STORM_S + 3) * 1_000,
         repeats=0.1,
+        lossy=True,
         twins=0.1,
         seed=seed,
     )

@@ -110,7 +110,8 @@ class Play:
         await self.late("late", "b4")
         await self.late("retaken", "b6", late="retake")
         await self._wrong_amount()
-        offer = await stage.offer(6, hold_ms=900_000)
+        # Nothing may fall due while the scenes are played, however slowly: they share this evening.
+        offer = await stage.offer(6, hold_ms=3_500_000, pay_ms=3_500_000)
         self.names["offer"], self.names["campaign"] = offer.id, offer.campaign_id
         await self._standing(offer)
         await self._lapsed()
@@ -162,7 +163,7 @@ class Play:
         await self.world.rest()
 
     async def _sold_out(self) -> None:
-        offer = await self.world.stage.offer(1, hold_ms=900_000)
+        offer = await self.world.stage.offer(1, hold_ms=3_500_000)
         self.names["sold_out"] = offer.id
         claim_id = await self.claim(offer, "b9")
         assert await self.claim(offer, "b10") == ""

@@ -27,8 +27,8 @@ export interface Wants {
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
 const RENEW_BEFORE_MS = 60_000;
+const RENEW_AGAIN_MS = 5_000;
 const JOIN_MAX_MS = 8_000;
-const LOST_TOPICS = ["4403", "4404", "4410"];
 
 export class LiveSocket {
   private socket: WebSocket | null = null;
@@ -40,6 +40,7 @@ export class LiveSocket {
   private byeAfterMs: number | null = null;
   private stopped = false;
   private wasOnline = false;
+  private turn = 0; // of the newest attempt: what an older one still hears is not for us
 
   constructor(private readonly wants: Wants) {}
 
@@ -53,6 +54,7 @@ export class LiveSocket {
 
   stop(): void {
     this.stopped = true;
+    this.turn++;
     window.removeEventListener("online", this.now);
     window.removeEventListener("offline", this.check);
     document.removeEventListener("visibilitychange", this.check);
@@ -109,9 +111,11 @@ export class LiveSocket {
 
   private async connect(): Promise<void> {
     this.hangUp();
+    const turn = ++this.turn;
     if (this.tries > 0 || this.wasOnline) this.wants.became("reconnecting", null);
-    if (!(await this.freshPass()) || this.stopped || !this.pass) return;
-    const { gateway_url, token, topics } = this.pass;
+    const pass = await this.freshPass(turn);
+    if (!pass) return;
+    const { gateway_url, token, topics } = pass;
     const socket = new WebSocket(gateway_url);
     this.socket = socket;
     this.lastHeard = Date.now();
@@ -127,25 +131,20 @@ export class LiveSocket {
     };
   }
 
-  /** A pass that is good for a while; false when there is none now (and then it is retried). */
-  private async freshPass(): Promise<boolean> {
-    if (this.pass && this.pass.expires_at_ms > serverClock.now() + RENEW_BEFORE_MS / 2) return true;
+  /** A pass that is good for a while; null when there is none now (and then it is retried). */
+  private async freshPass(turn: number): Promise<RoomPass | null> {
+    const kept = this.pass;
+    if (kept && kept.expires_at_ms > serverClock.now() + RENEW_BEFORE_MS / 2) return kept;
     const got = await roomPass(this.wants.roomId, this.wants.door);
-    if (this.stopped) return false;
-    if (got.ok) {
-      this.pass = got.data;
-      return true;
-    }
+    if (this.stopped || turn !== this.turn) return null;
+    if (got.ok) return (this.pass = got.data);
     const { code, status, title } = got.problem;
-    if (status === 503) {
-      this.wants.became("reopening", { code, says: title });
-      this.retry(undefined, "reopening");
-    } else if (status === 404 || status === 403 || status === 410) {
+    if (status === 404 || status === 403 || status === 410) {
       this.wants.became("away", { code, says: title });
     } else {
-      this.retry();
+      this.retry(undefined, status === 503 ? "reopening" : "reconnecting");
     }
-    return false;
+    return null;
   }
 
   private hear(frame: ServerFrame): void {
@@ -167,8 +166,7 @@ export class LiveSocket {
     this.wants.became("online", null);
     this.beat();
     this.ping(0);
-    const renewInMs = (this.pass?.expires_at_ms ?? 0) - serverClock.now() - RENEW_BEFORE_MS;
-    this.after(Math.max(renewInMs, 1_000), () => void this.renew());
+    this.renewLater();
   }
 
   private ping(count: number): void {
@@ -183,19 +181,28 @@ export class LiveSocket {
     });
   }
 
+  private renewLater(): void {
+    const inMs = (this.pass?.expires_at_ms ?? 0) - serverClock.now() - RENEW_BEFORE_MS;
+    this.after(Math.max(inMs, RENEW_AGAIN_MS), () => void this.renew());
+  }
+
+  /** The line stays up meanwhile: if no new pass comes in time, the gateway closes with 4401. */
   private async renew(): Promise<void> {
-    this.pass = null;
-    if (!(await this.freshPass()) || !this.pass) return;
-    this.send({ type: "token", token: (this.pass as RoomPass).token });
-    const inMs = (this.pass as RoomPass).expires_at_ms - serverClock.now() - RENEW_BEFORE_MS;
-    this.after(Math.max(inMs, 1_000), () => void this.renew());
+    const turn = this.turn;
+    const got = await roomPass(this.wants.roomId, this.wants.door);
+    if (this.stopped || turn !== this.turn) return;
+    if (got.ok) {
+      this.pass = got.data;
+      this.send({ type: "token", token: got.data.token });
+    }
+    this.renewLater();
   }
 
   private closed(code: number, reason: string): void {
     this.socket = null;
     const next = afterClose(code);
     if (next === "new_token") this.pass = null;
-    if (next === "stay_away" && LOST_TOPICS.includes(String(code))) {
+    if (next === "stay_away") {
       this.hangUp();
       this.wants.became("away", { code: String(code), says: reason });
       return;
