@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from campaigns.pages import NOT_BUILT
 from campaigns.problems import MEDIA_TYPE
 from engine.ids import now_ms
 from engine.tokens import TokenKeys
@@ -170,13 +171,20 @@ async def test_parameters_are_checked(api: World) -> None:
 
 
 async def test_addresses_that_are_not_there(api: World) -> None:
-    problem(await api.http.get("/"), 404, "route_not_found")
     problem(await api.http.get("/v1/nothing"), 404, "route_not_found")
     problem(await api.http.get("/schema/swagger"), 404, "route_not_found")
     missing = await api.http.delete("/v1/orders", headers=api.auth("mbr_a"))
     problem(missing, 405, "method_not_allowed")
     assert "GET" in missing.headers["allow"]
     problem(await api.http.get("/v1/offers/ofr_x/claims"), 405, "method_not_allowed")
+
+
+async def test_without_a_build_a_sentence_says_so(api: World) -> None:
+    answer = await api.http.get("/")
+    assert (answer.status_code, answer.text) == (200, NOT_BUILT)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    for path in ("/hq", "/r/rm_1", "/docs", "/v1/demo/doors"):
+        problem(await api.http.get(path), 404, "route_not_found")
 
 
 async def test_a_nul_reaches_no_store(api: World) -> None:
