@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cli.demo.headquarters import SPLIT_PLAN, Headquarters
 from cli.place import temporary_place
 from cli.services import start_all
-from cli.shop import HQ_LOGIN, open_shop
+from cli.shop import HQ_LOGIN, Host, open_shop
 from cli.supervisor import Supervisor
 from engine.settings import Settings
 
@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fresh:
-    """What runs, under which settings, and HQ's signed-in client."""
+    """What runs, under which settings, HQ's signed-in client, and a guide for a room."""
 
     settings: Settings
     supervisor: Supervisor
     hq: Headquarters
+    host: Host
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns; a signal meanwhile cancels it and drains."""
@@ -47,10 +48,10 @@ async def fresh_kaituan(say: Callable[[str], None], **changes: Any) -> AsyncIter
         async with Supervisor(place, say=say) as supervisor:
             settings = await start_all(supervisor, given, say)
             password = secrets.token_urlsafe(12)
-            await open_shop(settings, password)
+            shop = await open_shop(settings, password, secrets.token_urlsafe(12))
             hq = Headquarters(settings.public_url)
             try:
                 await hq.sign_in(HQ_LOGIN, password)
-                yield Fresh(settings, supervisor, hq)
+                yield Fresh(settings, supervisor, hq, shop.hosts[0])
             finally:
                 await hq.close()

@@ -1,5 +1,6 @@
 """`kaituan load`: a flash sale at peak against a fresh Kaituan, with Locust, and a verdict.
 
+`--scenario room_crowd` fills a live room that shows the sale, with viewers who check every offset.
 Locust runs as a process of its own (it patches the standard library). Exit 0 only when no
 answer was unexpected and the audit, run when everything is at rest, finds every law kept.
 """
@@ -20,6 +21,7 @@ from cli.audit import audit_at_rest
 from cli.cpu import CpuShares, cores
 from cli.demo.staff import Refused
 from cli.fresh import Fresh, fresh_kaituan
+from cli.load_room import Audience, with_room
 from cli.supervisor_child import Service, tail
 from cli.tokens import sample_tokens
 from engine.audit.report import Report
@@ -28,10 +30,11 @@ from engine.ids import now_ms
 from engine.settings import inherited_environ
 from loadtests.lean import Lost
 from loadtests.plan import Customer, LoadPlan, LoadResult
-from loadtests.verdict import Verdict, judge, latency_lines, share_line
+from loadtests.room_result import room_lines
+from loadtests.verdict import Verdict, judge, latency_lines, room_of, share_line
 
 BOOT_MS = 3_000  # Locust takes about two seconds to come up
-OVERTIME_S = 60.0
+OVERTIME_S = 90.0
 REST_WITHIN_S = 120.0
 DEFAULT_REPORT = Path("loadtests/report.html")
 
@@ -47,7 +50,29 @@ DEFAULT_REPORT = Path("loadtests/report.html")
     help="The HTML report; CSV files are written beside it.",
 )
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
-def load(users: int, seconds: int, report: Path, seed: int | None) -> None:
+@click.option(
+    "--scenario",
+    type=click.Choice(["flash_sale", "room_crowd"]),
+    default="flash_sale",
+    show_default=True,
+)
+@click.option(
+    "--viewers",
+    type=click.IntRange(2, 20_000),
+    default=500,
+    show_default=True,
+    help="Of room_crowd, in two client processes; some lose their network with --cuts.",
+)
+@click.option("--cuts", type=click.FloatRange(0, 100), default=0.0, help="Cut viewers per second.")
+def load(
+    users: int,
+    seconds: int,
+    report: Path,
+    seed: int | None,
+    scenario: str,
+    viewers: int,
+    cuts: float,
+) -> None:
     """Play a flash sale at peak on fresh stores, with Locust, and audit what is left."""
     console = Console()
     try:
@@ -58,7 +83,8 @@ def load(users: int, seconds: int, report: Path, seed: int | None) -> None:
                 "`make load` brings it; or install kaituan[dev].",
             )
         chosen = secrets.randbelow(10_000) if seed is None else seed
-        verdict = asyncio.run(_load(console, users, seconds, report.absolute(), chosen))
+        audience = Audience(viewers, cuts) if scenario == "room_crowd" else None
+        verdict = asyncio.run(_load(console, users, seconds, report.absolute(), chosen, audience))
     except (Refused, Lost) as error:
         console.print(f"[red]The load could not be played to its end:[/] {escape(str(error))}")
         sys.exit(1)
@@ -70,7 +96,12 @@ def load(users: int, seconds: int, report: Path, seed: int | None) -> None:
 
 
 async def _load(
-    console: Console, users: int, seconds: int, report: Path, seed: int
+    console: Console,
+    users: int,
+    seconds: int,
+    report: Path,
+    seed: int,
+    audience: Audience | None,
 ) -> Verdict | None:
     def say(text: str) -> None:
         console.print(text, highlight=False)
@@ -78,7 +109,10 @@ async def _load(
     verdict: Verdict | None = None
     say("Starting a fresh Kaituan in a temporary place …")
     async with fresh_kaituan(say) as fresh:
-        plan = await _plan(fresh, users, seconds, seed)
+        plan = await _plan(fresh, users, seconds, seed, audience)
+        if audience is not None:
+            plan = await with_room(fresh, plan, audience)
+            say(f"{plan.viewers:,} viewers come into {plan.room_topic} first …")
         say(f"{users} customers, {seconds} s, one unit of the hero offer for four of them …")
         shares = await fresh.unless_stopped(_run_locust(fresh, plan, report))
         result = _read_result(plan)
@@ -86,12 +120,14 @@ async def _load(
         laws = await fresh.unless_stopped(
             audit_at_rest(fresh.settings, history=Path(plan.history), within_s=REST_WITHIN_S)
         )
-        verdict = judge(result, laws)
+        verdict = judge(result, laws, cuts=audience is not None and audience.cuts_per_s > 0)
         _show(console, result, shares, laws, verdict, report, seed)
     return verdict
 
 
-async def _plan(fresh: Fresh, users: int, seconds: int, seed: int) -> LoadPlan:
+async def _plan(
+    fresh: Fresh, users: int, seconds: int, seed: int, audience: Audience | None
+) -> LoadPlan:
     """Publish the sale over HTTP and write down what Locust is told."""
     work = fresh.supervisor.place.own_folder("load")
     tokens = await sample_tokens(fresh.settings, users)
@@ -99,7 +135,7 @@ async def _plan(fresh: Fresh, users: int, seconds: int, seed: int) -> LoadPlan:
         base_url=fresh.settings.public_url,
         hero_offer="",
         side_offer="",
-        begins_at_ms=now_ms() + BOOT_MS,
+        begins_at_ms=now_ms() + BOOT_MS + (audience.gather_ms if audience else 0),
         seconds=seconds,
         users_max=users,
         customers=tuple(Customer(one.buyer, one.token) for one in tokens),
@@ -138,7 +174,8 @@ async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, f
     plan_file = place.own_folder("load") / "plan.json"
     plan_file.write_bytes(msgspec.json.encode(plan))
     report.parent.mkdir(parents=True, exist_ok=True)
-    scenario = Path(__file__).parents[1] / "loadtests" / "flash_sale.py"
+    name = "room_crowd.py" if plan.crowds else "flash_sale.py"
+    scenario = Path(__file__).parents[1] / "loadtests" / name
     service = Service(
         name="locust",
         argv=[
@@ -149,12 +186,12 @@ async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, f
         env=inherited_environ(),
     )
     shares = CpuShares({name: child.pid for name, child in fresh.supervisor.children.items()})
-    began = asyncio.get_running_loop().time()
+    began, begins_ms = asyncio.get_running_loop().time(), now_ms()
     child = place.spawn(service)
     try:
         while child.exit_code() is None:
             spent = asyncio.get_running_loop().time() - began
-            if spent > BOOT_MS / 1000 + plan.seconds + OVERTIME_S:
+            if spent > (plan.ends_at_ms - begins_ms) / 1000 + OVERTIME_S:
                 raise RefusedStart("locust_hangs", "Locust does not end.", tail(child.log))
             await asyncio.sleep(0.1)
         spent = asyncio.get_running_loop().time() - began
@@ -197,6 +234,9 @@ def _show(
     console.print(
         share_line(shares, result.generator_cpu_s / result.seconds, cores()), highlight=False
     )
+    room = room_of(result)
+    for line in room_lines(room, result.seconds) if room is not None else ():
+        console.print(line, highlight=False)
     for line in laws.lines():
         console.print(line, highlight=False, markup=False)
     for complaint in verdict.complaints:

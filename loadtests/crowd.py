@@ -23,6 +23,7 @@ from loadtests.viewer import Viewer
 
 TELL_EVERY_S = 0.5
 LEAVE_WITHIN_S = 10.0
+CATCH_UP_S = 15.0
 PLAN_BYTES_MAX = 16 << 20
 WORDS = ("来了", "多少钱", "还有货吗", "想要两份", "主播辛苦了", "昨天买的很好", "再讲讲", "支持")
 
@@ -90,6 +91,7 @@ class Crowd:
             for task in acts:
                 task.cancel()
             await asyncio.gather(*acts, return_exceptions=True)
+            self.hall.tally.behind = await self._catch_up()
             await self._leave(watching)
         self.hall.frames.forget()
         if self.hall.log is not None:
@@ -98,6 +100,20 @@ class Crowd:
         tally = self.hall.tally
         tally.done, tally.cpu_s = True, cpu_s()
         return tally
+
+    async def _catch_up(self) -> int:
+        """Wait until each has what any of them has now; how many have not, all the same.
+
+        In the room that all of them watch; one that is cut just now comes back first.
+        """
+        heard = [one.followed[one.topic] for one in self.viewers if one.topic in one.followed]
+        target = max(((at.epoch, at.offset) for at in heard), default=("", 0))
+        until = time.monotonic() + CATCH_UP_S
+        while True:
+            late = [one for one in self.viewers if not one.is_at(*target)]
+            if not late or time.monotonic() > until:
+                return len(late)
+            await asyncio.sleep(0.05)
 
     async def _leave(self, watching: list[asyncio.Task[None]]) -> None:
         for viewer in self.viewers:

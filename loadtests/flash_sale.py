@@ -21,6 +21,7 @@ from locust import FastHttpUser, LoadTestShape, events, task
 from engine.audit.history import HistoryWriter
 from loadtests.journey import Journey
 from loadtests.plan import LoadPlan, LoadResult
+from loadtests.room_result import RoomSeen
 
 
 class Run:
@@ -35,6 +36,7 @@ class Run:
         self.claim_answers: Counter[str] = Counter()
         self.claim_ms: defaultdict[str, list[float]] = defaultdict(list)
         self.ordered_ms: list[float] = []
+        self.room: RoomSeen | None = None  # what viewers saw, where there is a room
         self._began, self._cpu = time.monotonic(), time.process_time()
 
     def finish(self) -> None:
@@ -48,6 +50,7 @@ class Run:
             ordered_ms=self.ordered_ms,
             generator_cpu_s=time.process_time() - self._cpu,
             seconds=time.monotonic() - self._began,
+            room=msgspec.Raw(msgspec.json.encode(self.room)),
         )
         Path(self.plan.result).write_bytes(msgspec.json.encode(result))
 

@@ -50,6 +50,7 @@ class Tally(msgspec.Struct, kw_only=True):
     odd: list[str] = msgspec.field(default_factory=list)  # the first of them, in words
     lags_ms: list[int] = msgspec.field(default_factory=list)
     seen_viewers: int = 0  # what the last `live` frame said
+    behind: int = 0  # at the end, after a wait: viewers without an event that another one has
     hashes: dict[str, int] = msgspec.field(default_factory=dict)  # `topic epoch offset hash`
     cpu_s: float = 0.0
     done: bool = False

@@ -52,6 +52,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     history: str  # folder for the audit
     result: str  # file for `LoadResult`
     seed: int
+    # room_crowd only: who watches which room; each a `WatchPlan` for one client process
+    viewers: int = 0
+    room_topic: str = ""
+    crowds: tuple[msgspec.Raw, ...] = ()
 
     def at_ms(self, share: float) -> int:
         """The wall clock at this share of the run."""
@@ -102,6 +106,7 @@ class LoadResult(msgspec.Struct, kw_only=True):
     ordered_ms: list[float]  # from the answer `held` until the order was seen
     generator_cpu_s: float
     seconds: float
+    room: msgspec.Raw = msgspec.Raw(b"null")  # a `RoomSeen` when there was a room
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -6,6 +6,7 @@ import msgspec
 
 from engine.audit.report import Report
 from loadtests.plan import PHASES, LoadResult, percentile
+from loadtests.room_result import RoomSeen, room_complaints
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,11 +16,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     complaints: tuple[str, ...]
 
 
-def judge(result: LoadResult, report: Report | None) -> Verdict:
-    """What is wrong with the run, in sentences; `report` None: the audit could not be run."""
+def judge(result: LoadResult, report: Report | None, *, cuts: bool = False) -> Verdict:
+    """What is wrong with the run, in sentences; `report` None: the audit could not be run.
+
+    `cuts`: viewers lost their network on purpose.
+    """
     complaints = [
         f"{count} × unexpected: {what}" for what, count in sorted(result.failures.items())
     ]
+    room = room_of(result)
+    if room is not None:
+        complaints += room_complaints(room, cuts=cuts)
     if not result.claim_answers.get("held"):
         complaints.append("No claim was held: the run says nothing about the product.")
     if report is None:
@@ -27,6 +34,11 @@ def judge(result: LoadResult, report: Report | None) -> Verdict:
     else:
         complaints += [f"Law {name} is broken." for name in report.broken]
     return Verdict(ok=not complaints, complaints=tuple(complaints))
+
+
+def room_of(result: LoadResult) -> RoomSeen | None:
+    """What the viewers saw; None without a room."""
+    return msgspec.json.decode(result.room, type=RoomSeen | None)
 
 
 def latency_lines(result: LoadResult) -> list[tuple[str, ...]]:

@@ -144,6 +144,11 @@ class Viewer:
         found = self.followed.get(topic or self.topic)
         return found.offset if found else -1
 
+    def is_at(self, epoch: str, offset: int) -> bool:
+        """Whether this event of the first topic, or a later epoch's, has come."""
+        at = self.followed.get(self.topic)
+        return at is not None and (at.epoch, at.offset) >= (epoch, offset)
+
     # -- one connection
 
     async def _one_connection(self) -> int:

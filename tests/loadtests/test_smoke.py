@@ -1,6 +1,7 @@
 """Ten seconds of `kaituan load`, as a user would run it; afterwards nothing of it is left."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,10 +26,34 @@ def own_tmp() -> Iterator[Path]:
 @pytest.mark.slow
 def test_ten_seconds_of_load_pass_and_leave_nothing(own_tmp: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
-    done = subprocess.run(
+    done = _load(own_tmp, report, "--users", "30")
+    assert done.returncode == 0, done.stdout
+    assert "every law holds" in done.stdout
+    assert "the load generator itself used" in done.stdout
+    assert report.read_text().lstrip().lower().startswith("<!doctype html")
+    assert report.with_name("report_stats.csv").read_text().count("claim: ") >= 2
+    assert list(own_tmp.iterdir()) == [], "its temporary place was left behind"
+
+
+@pytest.mark.slow
+def test_ten_seconds_of_a_full_room_pass(own_tmp: Path, tmp_path: Path) -> None:
+    """The same sale with a room: viewers check every offset, a few lose their network."""
+    report = tmp_path / "report.html"
+    room = ("--scenario", "room_crowd", "--viewers", "80", "--cuts", "2")
+    done = _load(own_tmp, report, "--users", "15", *room)
+    assert done.returncode == 0, done.stdout
+    assert "80 viewers heard" in done.stdout
+    held = [line.split()[:2] for line in done.stdout.splitlines() if re.match(r"R[1-4] ", line)]
+    assert held == [[f"R{number}", "holds"] for number in (1, 2, 3, 4)]
+    assert "event → last viewer" in report.with_name("report_stats.csv").read_text()
+    assert list(own_tmp.iterdir()) == [], "its temporary place was left behind"
+
+
+def _load(own_tmp: Path, report: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [
-            *(sys.executable, "-m", "cli.main", "load", "--users", "30", "--seconds", "10"),
-            *("--report", str(report), "--seed", "7"),
+            *(sys.executable, "-m", "cli.main", "load", "--seconds", "10", "--seed", "7"),
+            *("--report", str(report), *options),
         ],
         env={**os.environ, "TMPDIR": str(own_tmp), "COLUMNS": "200"},
         stdout=subprocess.PIPE,
@@ -37,9 +62,3 @@ def test_ten_seconds_of_load_pass_and_leave_nothing(own_tmp: Path, tmp_path: Pat
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
-    assert "every law holds" in done.stdout
-    assert "the load generator itself used" in done.stdout
-    assert report.read_text().lstrip().lower().startswith("<!doctype html")
-    assert report.with_name("report_stats.csv").read_text().count("claim: ") >= 2
-    assert list(own_tmp.iterdir()) == [], "its temporary place was left behind"

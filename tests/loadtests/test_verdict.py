@@ -3,7 +3,9 @@
 import msgspec
 
 from engine.audit.report import LawResult, Report
+from loadtests.hall import Tally
 from loadtests.plan import LoadResult
+from loadtests.room_result import room_complaints, room_lines, sum_up
 from loadtests.verdict import judge, latency_lines, share_line
 
 _GOOD = LoadResult(
@@ -48,3 +50,38 @@ def test_what_is_printed() -> None:
         "Of 2 cores the load generator itself used 0.50, "
         "the product 1.00 (api-1 0.90, valkey 0.10)."
     )
+
+
+_ROOM = "room:rm_1"
+
+
+def _tally(*hashes: str, behind: int = 0) -> Tally:
+    at = {f"{_ROOM} e1 {one}": 5 for one in hashes}
+    return Tally(
+        done=True, hashes=at, closes={"1000": 5}, events=90, lags_ms=[8, 40], joins=5, behind=behind
+    )
+
+
+def test_a_good_room_passes() -> None:
+    seen = sum_up(_ROOM, 10, 10, [_tally("9 aa"), _tally("9 aa")])
+    assert room_complaints(seen, cuts=False) == []
+    assert (seen.joins, seen.events, seen.last_offset, seen.states) == (10, 180, 9, 1)
+    assert "10 viewers heard 180 events" in room_lines(seen, 2.0)[0]
+
+
+def test_each_trouble_of_a_room_is_named() -> None:
+    lost = _tally("9 aa", "8 aa", behind=5)
+    lost.violations, lost.closes = {"a gap": 3}, {"1006": 2, "4408": 1}
+    seen = sum_up(_ROOM, 16, 15, [lost, _tally("9 bb"), Tally()])
+    assert room_complaints(seen, cuts=True) == [
+        "3 × a viewer saw a gap.",
+        "1 processes of viewers did not come to their end.",
+        "At most 15 of 16 viewers were in the room.",
+        "5 viewers lack events that others heard.",
+        "Viewers at the same offset have 2 different states.",
+        "1 connections were closed with 4408.",
+    ]
+    assert "2 connections were closed with 1006." in room_complaints(seen, cuts=False)
+    assert any("No event" in one for one in room_complaints(sum_up(_ROOM, 1, 1, []), cuts=False))
+    bad = msgspec.structs.replace(_GOOD, room=msgspec.Raw(msgspec.json.encode(seen)))
+    assert "3 × a viewer saw a gap." in judge(bad, Report(laws=())).complaints
