@@ -9,6 +9,7 @@ export interface Room {
   host: { guide_id: string; name: string };
   store: { store_id: string; name: string };
   starts_at_ms: number;
+  went_live_at_ms?: number | null;
   shelf?: string[];
 }
 export interface RoomPass {

@@ -41,6 +41,7 @@ export async function ordersPage(filter: RowsFilter, after: string | null): Prom
     limit: ROWS_PER_PAGE,
     state: filter.state,
     offer_id: filter.offer_id,
+    from_ms: filter.from_ms,
     after: after ?? undefined,
   };
   return must(await answer(apiFor("hq").GET("/v1/orders", { params: { query } })));

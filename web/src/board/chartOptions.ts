@@ -14,6 +14,7 @@ export interface ChartWords {
   paid: string;
   stock: string;
   number: (n: number) => string;
+  mark: (mark: BoardMark) => string;
 }
 
 export interface ChartColours {
@@ -44,13 +45,19 @@ export function everySecond(points: readonly Point[], from_ms: number, to_ms: nu
 
 /** From where the axis runs: ten minutes at most, less while little has happened. */
 export function axisStart(board: Board, stock: readonly BoardStock[]): number {
-  const first = [board.series[0]?.at_ms, stock[0]?.at_ms, board.marks[0]?.at_ms];
+  const busy = board.series.find((one) => one.claims > 0 || one.paid > 0);
+  const first = [busy?.at_ms, stock[0]?.at_ms, board.marks[0]?.at_ms];
   const known = first.filter((at): at is number => at !== undefined);
-  const earliest = Math.min(board.at_ms - 60_000, ...known);
+  const earliest = Math.min(board.at_ms - 60_000, ...known.map((at) => at - 10_000));
   return Math.max(board.at_ms - SPAN_MS, earliest);
 }
 
-function markLine(marks: readonly BoardMark[], colours: ChartColours, labelled: boolean): object {
+function markLine(
+  marks: readonly BoardMark[],
+  words: ChartWords,
+  colours: ChartColours,
+  labelled: boolean,
+): object {
   return {
     silent: true,
     symbol: "none",
@@ -68,7 +75,7 @@ function markLine(marks: readonly BoardMark[], colours: ChartColours, labelled: 
       width: 132,
     },
     data: marks.map((mark, n) => ({
-      name: mark.what,
+      name: words.mark(mark),
       xAxis: mark.at_ms,
       // Neighbours stand on two levels, so that their words do not lie on each other.
       label: { distance: n % 2 ? 28 : 4 },
@@ -130,7 +137,7 @@ function lines(
       lineStyle: { color: colours.claims, width: 2 },
       itemStyle: { color: colours.claims },
       areaStyle: { color: colours.claims, opacity: 0.1 },
-      markLine: markLine(marks, colours, true),
+      markLine: markLine(marks, words, colours, true),
     },
     {
       ...plain,
@@ -149,7 +156,7 @@ function lines(
       lineStyle: { color: colours.stock, width: 2 },
       itemStyle: { color: colours.stock },
       areaStyle: { color: colours.stock, opacity: 0.08 },
-      markLine: markLine(marks, colours, false),
+      markLine: markLine(marks, words, colours, false),
     },
   ];
 }
@@ -166,7 +173,7 @@ export function boardChart(
     animation: false,
     grid: [
       { left: 52, right: 16, top: 60, height: 150 },
-      { left: 52, right: 16, top: 246, height: 84 },
+      { left: 52, right: 16, top: 246, height: 92 },
     ],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: {

@@ -38,7 +38,9 @@ export function changeOf(seen: readonly Seen[], tile: keyof BoardTiles): Change 
   const last = seen.at(-1);
   const from = last && seen.find((one) => one.at_ms >= last.at_ms - CHANGE_MS);
   if (!last || !from || last.at_ms - from.at_ms < 5_000) return null;
-  return { by: last.tiles[tile] - from.tiles[tile], over_ms: last.at_ms - from.at_ms };
+  const [now, before] = [last.tiles[tile], from.tiles[tile]];
+  if (now === null || before === null) return null;
+  return { by: now - before, over_ms: last.at_ms - from.at_ms };
 }
 
 /** The stock line: the server's if it keeps one, else what this page saw. */

@@ -5,7 +5,7 @@ export interface BoardTiles {
   orders: number;
   paid: number;
   refunds_fen: number;
-  viewers: number;
+  viewers: number | null; // null: the hot store cannot be asked
 }
 
 export interface BoardSecond {
@@ -26,10 +26,12 @@ export interface BoardOffer {
   held: number;
   sold: number;
   total: number;
+  live?: boolean; // false: of the last settled orders
 }
 
 export interface BoardMark {
   at_ms: number;
+  kind: string; // flash_start, live, pause, end or pin
   what: string;
 }
 
@@ -44,12 +46,14 @@ export interface BoardLaw {
 export interface Board {
   at_ms: number;
   zone: string;
+  since_ms: number;
   tiles: BoardTiles;
   series: BoardSecond[];
   stock?: BoardStock[];
   offers: BoardOffer[];
   marks: BoardMark[];
   laws: BoardLaw[];
+  not_checked?: string[];
 }
 
 export interface RoomRow {
@@ -68,4 +72,5 @@ export interface RowsFilter {
   note?: string;
   state?: string;
   offer_id?: string;
+  from_ms?: number;
 }
