@@ -32,7 +32,9 @@ async def serve(settings: Settings) -> None:
         await client.aclose()
     db = Database(settings.database_url, pool_max=3)
     scripts = load_all()
-    wire = Wire(settings.redis_url, scripts.values())
+    # Each shard has at most a batch under way: its claims' look-ups, or its logs and their hints.
+    most = 4_096 + 2 * settings.shards * settings.broadcast_batch_max
+    wire = Wire(settings.redis_url, scripts.values(), in_flight_max=most)
     try:
         await check_database(db, unsafe=settings.unsafe_store)
         await wire.start()

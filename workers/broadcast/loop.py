@@ -94,8 +94,7 @@ class Broadcaster:
         """What is due, and one step of every shard; how many shard events were published."""
         if not self._read_once:
             await self._first()
-        else:
-            await self._aside("rooms", LOOK_EVERY_MS, self._look)
+        await self._aside("rooms", LOOK_EVERY_MS, self._look)
         steps = await asyncio.gather(
             *(follower.step() for follower in self._followers), return_exceptions=True
         )
@@ -110,8 +109,9 @@ class Broadcaster:
         return told
 
     async def _first(self) -> None:
+        """Without any shelf nothing can be told, so the first look is waited for."""
         try:
-            await self._look()
+            await self.shelves.refresh()
         except ProgrammingError as error:
             raise RefusedStart(
                 "not_migrated", "The database has no (or an old) schema; run `kaituan migrate`."

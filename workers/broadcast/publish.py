@@ -31,7 +31,7 @@ from workers.broadcast.claims import about_claims
 from workers.broadcast.shelves import Shelves
 from workers.broadcast.translate import Batch, for_buyer, sort_out
 
-AT_ONCE_MAX = 200  # logs that are written to at the same time
+AT_ONCE_MAX = 500  # logs that a shard's batch writes to at the same time
 
 
 class Publisher:
