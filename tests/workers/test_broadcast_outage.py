@@ -39,7 +39,7 @@ async def test_rooms_hear_of_their_stock_while_postgres_is_away(
     stage, stop, away = hall.stage, asyncio.Event(), asyncio.Event()
     offer = await stage.offer(50)
     room = await hall.room(offer)
-    await hall.begun(room)
+    await hall.quiet()
     part = f"stock:{offer.id}"
 
     async def gate(step: str) -> None:
@@ -51,8 +51,9 @@ async def test_rooms_hear_of_their_stock_while_postgres_is_away(
         teller = Broadcaster(other.db, other.inventory, logs, stage.settings)
         running = asyncio.create_task(teller.run(stop))
         try:
+            before = await told(hall, room, part)
             await held(stage, offer, "before")
-            await eventually(partial(_more, hall, room, part, 0))
+            await eventually(partial(_more, hall, room, part, before))
             away.set()
             before = await told(hall, room, part)
             await held(stage, offer, "meanwhile")
