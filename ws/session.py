@@ -83,8 +83,8 @@ class Session:
         viewer.joined = True  # one join, also while it waits for the store
         for position in message.topics:
             topic = await self._feed.ready(position.topic)
-            has_it = topic.has_after(position.epoch, position.offset)
-            if topic.known and position.epoch and not has_it:  # perhaps it is we who are behind
+            other = position.epoch not in ("", topic.epoch) or position.offset > topic.offset
+            if topic.known and other:  # perhaps it is we who are behind
                 await self._feed.refresh(topic)
         if viewer.is_open and not self._hub.draining:
             self._enter(viewer, given, message)

@@ -28,6 +28,7 @@ from engine.room_events import (
     Stock,
     encode,
     part_of,
+    state_hash,
     topic_event,
 )
 from engine.room_tokens import RoomRole, RoomTokens
@@ -115,7 +116,7 @@ class Stage:
         for _ in range(count):
             event = self._event()
             events.append(topic_event(new_id("rcm"), event))
-        said = await self.logs.publish(topic, events, command_id=new_id("rcm"))
+        said = await self.logs.publish(topic, events)
         assert said.what == "published", said
         return int(said.details[2])
 
@@ -166,8 +167,6 @@ class Stage:
 
     async def hash(self, topic: str) -> str:
         """The state hash of the log itself."""
-        from engine.room_events import state_hash
-
         found = await self.logs.snapshot(topic)
         assert found is not None
         return state_hash(found.parts, found.comments)
