@@ -126,7 +126,7 @@ export type ServerFrame =
   | { type: "joined"; server_ms: number; heartbeat_ms: number; tick_ms: number; topics: unknown[] }
   | SnapshotFrame
   | EventsFrame
-  | { type: "live"; topic: string; viewers: number; likes: number; server_ms: number }
+  | { type: "live"; topic: string; viewers: number; likes: number; server_ms: number; behind_ms?: number }
   | { type: "said"; id: string; offset: number }
   | { type: "refused"; id?: string; code: string; says: string; retry_ms?: number }
   | { type: "pong"; at_ms: number; server_ms: number }
@@ -141,8 +141,8 @@ export type ClientFrame =
 
 /** What a close code asks of the page: come back, come back with a new token, or stay away. */
 export function afterClose(code: number): "again" | "new_token" | "stay_away" {
-  if (code === 4401) return "new_token";
-  return [4403, 4404, 4410].includes(code) ? "stay_away" : "again";
+  if (code === 4401 || code === 4403) return "new_token";
+  return code === 4400 ? "stay_away" : "again";
 }
 
 /** The part of the topic's state that an event replaces; "" for none, null for an unknown kind. */

@@ -2,7 +2,7 @@
  * One connection to the gateway that comes back by itself.
  *
  * It asks for a pass, joins with the positions it is given, renews the pass before it expires,
- * notices silence (no frame for three heartbeats) and waits longer after each failure, by chance
+ * notices silence (no frame for five heartbeats) and waits longer after each failure, by chance
  * between half and all of it, so that a whole room does not return in one instant.
  */
 import { roomPass, type RoomPass } from "@/api/rooms";
@@ -87,7 +87,7 @@ export class LiveSocket {
   };
 
   private isSilent(): boolean {
-    return Date.now() - this.lastHeard > Math.max(3 * this.heartbeatMs, 3_000);
+    return Date.now() - this.lastHeard > Math.max(5 * this.heartbeatMs, 3_000);
   }
 
   private after(ms: number, act: () => void): void {

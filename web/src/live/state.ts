@@ -62,11 +62,11 @@ export function canonical(value: unknown): string {
   return JSON.stringify(value);
 }
 
-/** sha256 (hex) over the sorted parts with their events and the comments' ids, oldest first. */
+/** sha256 (hex) over the sorted parts, each with its JSON text, and the comments' ids, oldest first. */
 export async function stateHash(state: Pick<TopicState, "parts" | "comments">): Promise<string> {
   const parts = Object.keys(state.parts)
     .sort()
-    .map((part) => [part, state.parts[part]]);
+    .map((part) => [part, canonical(state.parts[part])]);
   const text = canonical([parts, state.comments.map((one) => one.id)]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -45,9 +45,11 @@ export function useLive(roomId: string, door: Door) {
   const viewers = ref<number | null>(null);
   const likes = ref(0);
   const recovered = ref(0);
+  const behindMs = ref(0); // for so long the gateway has not reached the hot store
   const listeners = new Set<(event: LiveEvent, topic: string) => void>();
   const saying = new Map<string, (said: Said) => void>();
   let tapped = 0;
+  let unanswered: { text: string; id: string } | null = null;
 
   const socket = new LiveSocket({
     roomId,
@@ -71,18 +73,23 @@ export function useLive(roomId: string, door: Door) {
       applySnapshot(state, frame);
     } else if (frame.type === "events") {
       const applied = applyEvents((topics[frame.topic] ??= emptyState()), frame);
-      if (applied.what === "gap") socket.restart(false);
+      if (applied.what === "gap") {
+        // Cannot happen; if it does, what we have is worth nothing: join again without a position.
+        delete topics[frame.topic];
+        socket.restart(false);
+      }
       if (applied.what === "applied") for (const event of applied.events) tell(event, frame.topic);
     } else if (frame.type === "live" && frame.topic === roomTopic) {
       viewers.value = frame.viewers;
-      likes.value = Math.max(likes.value, frame.likes);
+      likes.value = frame.likes;
+      behindMs.value = frame.behind_ms ?? 0;
     } else if (frame.type === "said") {
       saying.get(frame.id)?.({ what: "said" });
     } else if (frame.type === "refused") {
       const { id, code, says, retry_ms } = frame;
       const said: Said =
         code === "too_fast" ? { what: code, retryMs: retry_ms ?? 1000 } : { what: "refused", code, says };
-      if (id) saying.get(id)?.(said);
+      if (id) saying.get(id)?.(code === "unknown" ? { what: "offline" } : said);
     }
   }
 
@@ -91,13 +98,18 @@ export function useLive(roomId: string, door: Door) {
     for (const listener of listeners) listener(event, topic);
   }
 
-  /** Say something; the answer comes when the gateway has it in the log, or says no. */
+  /**
+   * Say something; the answer comes when the gateway has it in the log, or says no. The same words
+   * again after a lost answer keep their id, so that they are said once.
+   */
   function say(text: string): Promise<Said> {
-    const id = newKey("say");
+    const id = unanswered?.text === text ? unanswered.id : newKey("say");
+    unanswered = { text, id };
     return new Promise((resolve) => {
       const done = (said: Said): void => {
         saying.delete(id);
         clearTimeout(timer);
+        if (said.what !== "offline") unanswered = null;
         resolve(said);
       };
       const timer = setTimeout(() => done({ what: "offline" }), SAYING_MAX_MS);
@@ -164,6 +176,7 @@ export function useLive(roomId: string, door: Door) {
     viewers,
     likes,
     recovered,
+    behindMs,
     parts,
     room: computed(() => parts.value["room"] as RoomEvent | undefined),
     shelf,
