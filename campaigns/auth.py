@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from litestar.connection import ASGIConnection, Request
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import Guard
@@ -81,7 +82,7 @@ def not_allowed() -> NotAllowed:
     )
 
 
-def visitor(request: Request[Any, Any, Any], tokens: TokenKeys) -> Access | None:
+def visitor(request: Request[Any, Any, Any], tokens: NamedDependency[TokenKeys]) -> Access | None:
     """Who asks on a public route, or None without a sign-in; a wrong one is refused."""
     header = request.headers.get("authorization", "")
     return tokens.verify(bearer(header.encode("latin-1")), now_ms()) if header else None

@@ -47,6 +47,13 @@ class Mark(msgspec.Struct, frozen=True):
     what: str
 
 
+class RoomWatched(msgspec.Struct, frozen=True):
+    """How many watch a live or paused room now."""
+
+    room_id: str
+    viewers: int
+
+
 class LawLight(msgspec.Struct, frozen=True, kw_only=True):
     """A law's last check: whether it holds, on how many facts, how long ago."""
 
@@ -58,7 +65,10 @@ class LawLight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BoardOut(msgspec.Struct, frozen=True, kw_only=True):
-    """The evening as HQ sees it; `not_checked` are laws whose source a server does not have."""
+    """The evening as HQ sees it; `not_checked` are laws whose source a server does not have.
+
+    `rooms` is empty while the hot store cannot be asked.
+    """
 
     at_ms: int
     zone: str
@@ -67,5 +77,6 @@ class BoardOut(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[Second, ...]
     offers: tuple[BoardOffer, ...]
     marks: tuple[Mark, ...]
+    rooms: tuple[RoomWatched, ...]
     laws: tuple[LawLight, ...]
     not_checked: tuple[str, ...]

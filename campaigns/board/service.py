@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from campaigns.board import figures
-from campaigns.board.schemas import BoardOffer, BoardOut, Mark, Tiles
+from campaigns.board.schemas import BoardOffer, BoardOut, Mark, RoomWatched, Tiles
 from campaigns.catalog import Catalog, Listed
 from campaigns.exports import Cell
 from campaigns.offer.models import Offer
@@ -66,6 +66,7 @@ class Board:
             )
             rooms = list(watched)
         offers = await self._offers(listed)
+        watching = await viewers(self._inventory, rooms)
         return BoardOut(
             at_ms=now,
             zone=zone(),
@@ -75,11 +76,12 @@ class Board:
                 orders=counted.orders,
                 paid=counted.paid,
                 refunds_fen=refunds_fen,
-                viewers=await viewers(self._inventory, rooms),
+                viewers=None if watching is None else sum(watching.values()),
             ),
             series=series,
             offers=tuple(offers),
             marks=self._marks(marked, listed, now),
+            rooms=tuple([RoomWatched(room, n) for room, n in (watching or {}).items()]),
             laws=lights,
             not_checked=not_checked,
         )
@@ -163,20 +165,20 @@ async def _one_batch(rows: list[list[Cell]]) -> AsyncIterator[Sequence[Sequence[
     yield rows
 
 
-async def viewers(inventory: Inventory, room_ids: Sequence[str]) -> int | None:
-    """How many watch these rooms now, as their gateways said; None when nobody can be asked."""
+async def viewers(inventory: Inventory, room_ids: Sequence[str]) -> dict[str, int] | None:
+    """How many watch each room now, as its gateways said; None when nobody can be asked."""
     topics = [keys.presence(room_topic(room_id)) for room_id in room_ids]
     try:
         said = await asyncio.gather(*(inventory.hash_of(key) for key in topics))
     except Unavailable:
         return None
-    now, total = now_ms(), 0
-    for gateways in said:
+    now, counted = now_ms(), dict.fromkeys(room_ids, 0)
+    for room_id, gateways in zip(room_ids, said, strict=True):
         for text in gateways.values():
             count, _, at_ms = text.partition(":")
             if now - int(at_ms) <= PRESENCE_MS:
-                total += int(count)
-    return total
+                counted[room_id] += int(count)
+    return counted
 
 
 def zone() -> str:

@@ -21,10 +21,10 @@ class _In(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RoomIn(_In, frozen=True, kw_only=True):
-    """A room to schedule. A guide hosts it in the own store; HQ names the host."""
+    """A room to schedule. A guide hosts it in the own store; HQ names the host and the store."""
 
     title: Title
-    store_id: Id
+    store_id: Id | None = None  # None: the store that the guide works in
     starts_at_ms: Ms
     host_guide_id: Id | None = None
     offers: Offers = ()

@@ -48,11 +48,11 @@ class Rooms(NamedTuple):
 async def create(rooms: Rooms, who: Access, wanted: RoomIn) -> RoomView:
     """Schedule a room; Unprocessable `room_invalid` names every field that does not fit."""
     async with rooms.db.begin() as session:
-        host_id = await _check(session, rooms, who, wanted)
+        host_id, store_id = await _check(session, rooms, who, wanted)
         room = Room(
             id=new_id("rm"),
             title=wanted.title,
-            store_id=wanted.store_id,
+            store_id=store_id,
             host_guide_id=host_id,
             state="scheduled",
             starts_at_ms=wanted.starts_at_ms,
@@ -176,8 +176,10 @@ def not_on_shelf() -> Unprocessable:
     )
 
 
-async def _check(session: AsyncSession, rooms: Rooms, who: Access, wanted: RoomIn) -> str:
-    """The host's id; Unprocessable `room_invalid` with all that does not fit."""
+async def _check(
+    session: AsyncSession, rooms: Rooms, who: Access, wanted: RoomIn
+) -> tuple[str, str]:
+    """The host's and the store's id; Unprocessable `room_invalid` with all that does not fit."""
     errors = []
     host_id = wanted.host_guide_id or (who.scope if who.role == "guide" else "")
     if not host_id:
@@ -188,13 +190,16 @@ async def _check(session: AsyncSession, rooms: Rooms, who: Access, wanted: RoomI
         errors.append(FieldError("host_guide_id", f"There is no guide {host_id}."))
     if who.role == "guide":
         term = await guide_term_at(session, who.scope, now_ms())
-        if term is None or term.store_id != wanted.store_id:
+        store_id = wanted.store_id or (term.store_id if term else "")
+        if term is None or term.store_id != store_id:
             # Whether another store exists is not told.
             errors.append(FieldError("store_id", "This is not the store you work in."))
-    elif await session.get(Store, wanted.store_id) is None:
-        errors.append(FieldError("store_id", f"There is no store {wanted.store_id}."))
+    elif not (store_id := wanted.store_id or ""):
+        errors.append(FieldError("store_id", "Say in which store it is."))
+    elif await session.get(Store, store_id) is None:
+        errors.append(FieldError("store_id", f"There is no store {store_id}."))
     _refuse([*errors, *await _wrong_offers(session, rooms, wanted.offers)])
-    return host_id
+    return host_id, store_id
 
 
 async def _wrong_offers(

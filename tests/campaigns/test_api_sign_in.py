@@ -56,3 +56,19 @@ async def test_staff_sign_in_and_may_draft(api: World) -> None:
     wrong = await api.http.post("/v1/sign-in/staff", json={**good, "password": "wrong horse"})
     nobody = await api.http.post("/v1/sign-in/staff", json={**good, "login": "nobody"})
     assert (wrong.status_code, wrong.json()) == (401, nobody.json())
+
+
+async def test_a_guide_signs_in_as_that_guide_and_no_more(api: World) -> None:
+    passwords = Passwords()
+    guide = NewStaff("wangfang", "王芳", "guide", "correct horse", "gd_wang")
+    await seed_staff(api.db, passwords, [guide])
+    await asyncio.to_thread(passwords.close)
+    good = {"login": "wangfang", "password": "correct horse"}
+    session = (await api.http.post("/v1/sign-in/staff", json=good)).json()
+    assert (session["role"], session["guide_id"]) == ("guide", "gd_wang")
+    mine = {"Authorization": f"Bearer {session['access_token']}"}
+    room = {"title": "晚八点", "store_id": "store_a", "starts_at_ms": 0}
+    made = await api.http.post("/v1/rooms", json=room, headers=mine)
+    assert made.json()["host"] == {"guide_id": "gd_wang", "name": "王芳"}
+    assert (await api.http.get("/v1/board", headers=mine)).status_code == 403
+    assert (await api.http.get("/v1/orders", headers=mine)).status_code == 403
