@@ -33,7 +33,7 @@ async def test_viewers_stay_and_catch_up(own_place: Place) -> None:
                         await eventually(lambda: three.lives)
                         assert not three.of("snapshot")
                     assert len(one.of("snapshot")) == 1
-                    valkey = start_valkey(own_place, port=valkey.port)
+                    await asyncio.to_thread(valkey.restart)
                     await eventually(lambda: one.lives[-1]["behind_ms"] == 0)
                     await eventually(lambda: stage.wire.connected)
                     last = await stage.publish(topic, 4)

@@ -53,9 +53,7 @@ async def test_who_does_not_read_is_closed_and_others_do_not_notice(
             most = 0
             while gateway.metrics.closes[close_codes.SLOW] < 3:
                 await one.until_at(topic, await stage.publish(topic, 40))
-                sizes = [
-                    viewer.transport.get_write_buffer_size() for viewer in gateway.hub.viewers
-                ]
+                sizes = [viewer.transport.get_write_buffer_size() for viewer in gateway.hub.viewers]
                 most = max(most, *sizes)
             assert most < gateway.settings.viewer_buffer_max + 50_000
             await eventually(lambda: len(gateway.hub.viewers) == 1)
