@@ -65,6 +65,8 @@ async def test_an_evening_on_the_board(api: World) -> None:
         "refunds_fen": 700,
         "viewers": 42,
     }
+    assert {"room_id": room_id, "viewers": 42} in seen["rooms"]
+    assert {"room_id": room_id, "viewers": 42} in seen["rooms"]
     assert len(seen["series"]) == 600
     assert [one["at_ms"] - seen["series"][0]["at_ms"] for one in seen["series"][:3]] == [
         0,

@@ -158,6 +158,7 @@ async def test_rooms_that_cannot_be(api: World) -> None:
         (hq, {}, "host_guide_id"),
         (hq, {"host_guide_id": "gd_none"}, "host_guide_id"),
         (hq, {"host_guide_id": "gd_li", "store_id": "none"}, "store_id"),
+        (hq, {"host_guide_id": "gd_li", "store_id": None}, "store_id"),
         (hq, {"host_guide_id": "gd_li", "offers": ["ofr_none"]}, "offers[0]"),
         (hq, {"host_guide_id": "gd_li", "offers": [offer, offer]}, "offers[1]"),
         (api.guide("gd_wang"), {"store_id": "store_b"}, "store_id"),
@@ -171,6 +172,20 @@ async def test_rooms_that_cannot_be(api: World) -> None:
         answer = await api.http.post("/v1/rooms", json={**good, **wrong}, headers=hq)
         problem(answer, 400, "invalid_body")
     assert await api.dump() == before
+
+
+async def test_a_guide_need_not_name_the_own_store(api: World) -> None:
+    room = await schedule(api, store_id=None)
+    assert room["store"]["store_id"] == "store_a"
+
+
+async def test_a_guides_room_is_in_the_store_they_work_in(api: World) -> None:
+    room = {"title": "晚八点", "starts_at_ms": now_ms()}
+    made = await api.http.post("/v1/rooms", json=room, headers=api.guide("gd_li"))
+    assert made.json()["store"]["store_id"] == "store_b"
+    hq = api.auth("stf_hq", "hq")
+    asked = await api.http.post("/v1/rooms", json={**room, "host_guide_id": "gd_li"}, headers=hq)
+    assert problem(asked, 422, "room_invalid")["errors"][0]["field"] == "store_id"
 
 
 async def test_hq_runs_any_room_and_everybody_sees_them(api: World) -> None:
