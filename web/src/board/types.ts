@@ -43,6 +43,11 @@ export interface BoardLaw {
   detail?: string;
 }
 
+export interface RoomWatched {
+  room_id: string;
+  viewers: number;
+}
+
 export interface Board {
   at_ms: number;
   zone: string;
@@ -52,6 +57,7 @@ export interface Board {
   stock?: BoardStock[];
   offers: BoardOffer[];
   marks: BoardMark[];
+  rooms?: RoomWatched[];
   laws: BoardLaw[];
   not_checked?: string[];
 }
@@ -63,7 +69,6 @@ export interface RoomRow {
   host: { guide_id: string; name: string };
   store: { store_id: string; name: string };
   starts_at_ms: number;
-  viewers?: number | null;
 }
 
 /** Which rows stand behind a figure: the filters of GET /v1/orders. */

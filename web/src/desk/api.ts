@@ -1,11 +1,10 @@
 /** What the desk asks of the server, always as the guide who is signed in. */
 import { answer, apiFor, newKey, type Answer, type Schemas } from "@/api/client";
-import { call, listRooms, type Room } from "@/api/rooms";
+import { call, type Room } from "@/api/rooms";
 
 export type OfferView = Schemas["OfferView"];
 export interface NewRoom {
   title: string;
-  store_id?: string;
   starts_at_ms: number;
   offers: string[];
 }
@@ -21,9 +20,9 @@ const path = (roomId: string, step: string): string => `/v1/rooms/${encodeURICom
 
 /** The rooms that this guide hosts. */
 export async function myRooms(guideId: string): Promise<Answer<Room[]>> {
-  const got = await listRooms();
-  if (!got.ok) return got;
-  return { ok: true, data: got.data.filter((room) => room.host.guide_id === guideId) };
+  const asked = `/v1/rooms?host_guide_id=${encodeURIComponent(guideId)}`;
+  const got = await call<{ rooms: Room[] }>("GET", asked, { door: "guide" });
+  return got.ok ? { ok: true, data: got.data.rooms } : got;
 }
 
 /** Offers that can go on a shelf: on sale, to come, or waiting for a host to launch them. */

@@ -31,7 +31,6 @@ export const staffEn: Record<keyof typeof staffZhCN, string> = {
   "desk.youLaunch": "you launch it",
   "desk.create": "Create the room",
   "desk.creating": "Creating…",
-  "desk.noStore": "Your store is not known here yet. Please ask HQ to create your first room.",
   "desk.toRooms": "Back to my rooms",
   "desk.pause": "Pause",
   "desk.resume": "Go on",

@@ -29,7 +29,6 @@ export const staffZhCN = {
   "desk.youLaunch": "由您开抢",
   "desk.create": "建好直播间",
   "desk.creating": "正在建…",
-  "desk.noStore": "还不知道您在哪家门店，请总部为您建第一个直播间。",
   "desk.toRooms": "回到我的直播间",
   "desk.pause": "暂停",
   "desk.resume": "继续直播",
