@@ -139,6 +139,20 @@ class Client:
         assert not self.trouble, self.trouble
         return self.seen[topic]
 
+    async def until_counted(self, viewers: int, likes: int) -> None:
+        """Once the lane tells these counts."""
+        await eventually(
+            lambda: (
+                bool(self.lives)
+                and (self.lives[-1]["viewers"], self.lives[-1]["likes"]) == (viewers, likes)
+            )
+        )
+
+    async def until_closed(self) -> int:
+        """The code that the gateway closes with; something must be reading."""
+        await eventually(lambda: self.line.close_code is not None)
+        return self.line.close_code or 1006
+
     async def watch(self, stop: asyncio.Event) -> None:
         """Connect, and come back after every loss, until `stop`."""
         while not stop.is_set():

@@ -58,9 +58,7 @@ async def test_a_room_whose_log_never_comes_back_is_given_up(own_place: Place) -
                     if name == topic:
                         await one.until("snapshot")
                         await stage.wire.call("FLUSHDB")
-                    await eventually(lambda one=one: one.line.close_code)
-                    codes.append(one.line.close_code)
+                    codes.append(await one.until_closed())
             assert codes == [4410, 4404]
-            await asyncio.sleep(0)
     finally:
         valkey.stop()

@@ -8,7 +8,6 @@ import httpx
 import msgspec
 
 from engine.settings import inherited_environ, to_environ
-from tests.waiting import eventually
 from tests.ws.client import watching
 from tests.ws.stage import Stage, gateway_process, settings_for
 from ws import close_codes
@@ -27,8 +26,7 @@ async def test_the_drain_says_when_to_come_back(stage: Stage) -> None:
                 bye = await viewer.until("bye")
                 assert bye["code"] == "restart"
                 assert 0 <= bye["after_ms"] <= stage.settings.come_back_within_ms
-                await eventually(lambda viewer=viewer: viewer.line.close_code)
-                assert viewer.line.close_code == close_codes.RESTART
+                assert await viewer.until_closed() == close_codes.RESTART
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
 

@@ -89,11 +89,7 @@ async def test_likes_and_viewers_of_all_gateways(stage: Stage) -> None:
                 await one.say("like", topic=topic, n=30)
                 await two.say("like", topic=topic, n=12)
                 for viewer in (one, two):
-                    await eventually(
-                        lambda viewer=viewer: (
-                            viewer.lives
-                            and (viewer.lives[-1]["viewers"], viewer.lives[-1]["likes"]) == (2, 42)
-                        )
+                    await viewer.until_counted(2, 42)
                     )
                 # Only a hundred in a second count, the thirty among them.
                 await asyncio.gather(*(one.say("like", topic=topic, n=100) for _ in range(5)))
