@@ -146,6 +146,7 @@ def policy(settings: Settings) -> str:
             f"connect-src {calls}",
             f"form-action 'self' {outside}".strip(),
             f"frame-src 'self' {outside}".strip(),
+            "font-src 'self' data:",  # the phone library's icons lie in its style sheet
             "img-src 'self' data: blob:",
             "media-src 'self' blob:",
             "worker-src 'self' blob:",
