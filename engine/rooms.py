@@ -219,6 +219,8 @@ class RoomLogs:
             log_max=self._settings.room_log_max,
             keep_ms=self._settings.room_keep_ms if forget else 0,
         )
+        if forget:
+            self._call_later("PEXPIRE", keys.likes(topic), self._settings.room_keep_ms, "NX")
 
     async def broadcast_position(self, shard: int) -> tuple[int, int] | None:
         """(epoch, seq) up to which a shard's events are in the logs; None: nobody broadcasts."""

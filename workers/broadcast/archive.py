@@ -10,9 +10,10 @@ import msgspec
 from sqlalchemy import text
 
 from engine.db import Database
+from engine.ids import now_ms
 from engine.room_events import room_topic
 from engine.rooms import RoomLogs
-from workers.broadcast.shelves import Shelves
+from workers.broadcast.shelves import ROOMS_MAX, Shelves
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,11 @@ _LAST = text(
 _KEEP = text(
     "INSERT INTO room_log_batches (topic, epoch, first_offset, last_offset, payload)"
     " VALUES (:topic, :epoch, :first, :last, :payload)"
+)
+
+_ENDED = text(
+    "SELECT id FROM rooms WHERE state = 'ended' AND ended_at_ms > :since"
+    " ORDER BY ended_at_ms DESC LIMIT :most"
 )
 
 LogEntry = tuple[int, str, str, str]  # offset, origin, part, event
@@ -45,18 +51,40 @@ def unpack(payload: bytes) -> list[LogEntry]:
 async def archive_rooms(
     db: Database, logs: RoomLogs, shelves: Shelves, *, everything: bool = False
 ) -> int:
-    """Archive rooms whose logs have grown by enough (or at all), and trim them; entries kept."""
+    """Archive rooms that are on whose logs have grown by enough (or at all), and trim them.
+
+    How many entries were archived.
+    """
+    least = 1 if everything else ENOUGH
     kept = 0
     for room_id in shelves.offers:
-        over = room_id in shelves.ended
-        while True:
-            done = await archive_topic(
-                db, logs, room_topic(room_id), least=1 if everything or over else ENOUGH, over=over
-            )
-            kept += done
-            if done < PIECE_MAX:
-                break
+        if room_id not in shelves.ended:
+            kept += await archive_whole(db, logs, room_topic(room_id), least=least, over=False)
     return kept
+
+
+async def archive_ended(db: Database, logs: RoomLogs, keep_ms: int) -> int:
+    """Archive the rest of rooms that ended within `keep_ms`, and let their logs go after it.
+
+    Also where nobody was there to do it when they ended.
+    """
+    asked = {"since": now_ms() - keep_ms, "most": ROOMS_MAX}
+    async with db.begin() as session:
+        ended = (await session.scalars(_ENDED, asked)).all()
+    kept = 0
+    for room_id in ended:
+        kept += await archive_whole(db, logs, room_topic(room_id), least=1, over=True)
+    return kept
+
+
+async def archive_whole(db: Database, logs: RoomLogs, topic: str, *, least: int, over: bool) -> int:
+    """Piece after piece, until fewer than `least` entries wait; how many were archived."""
+    kept = 0
+    while True:
+        done = await archive_topic(db, logs, topic, least=least, over=over)
+        kept += done
+        if done < PIECE_MAX:
+            return kept
 
 
 async def archive_topic(

@@ -19,7 +19,7 @@ from engine.errors import RefusedStart, Unavailable
 from engine.inventory import Inventory
 from engine.rooms import RoomLogs
 from engine.settings import Settings
-from workers.broadcast.archive import archive_rooms
+from workers.broadcast.archive import archive_ended, archive_rooms
 from workers.broadcast.follow import Follower
 from workers.broadcast.publish import Publisher
 from workers.broadcast.rooms import RoomKeeper
@@ -136,7 +136,10 @@ class Broadcaster:
 
     async def archive(self, *, everything: bool = False) -> int:
         """Archive and trim the rooms' logs; how many entries were archived."""
-        return await archive_rooms(self._db, self._logs, self.shelves, everything=everything)
+        kept = await archive_rooms(self._db, self._logs, self.shelves, everything=everything)
+        if everything:
+            kept += await archive_ended(self._db, self._logs, self._settings.room_keep_ms)
+        return kept
 
     async def _archive_all(self) -> int:
         return await self.archive(everything=True)

@@ -5,6 +5,7 @@ after a change of a shelf that it learned late, and of a whole shard when a stre
 difference is told only while the log still says what was compared, so a newer tick always wins.
 """
 
+import asyncio
 import logging
 import secrets
 
@@ -14,10 +15,12 @@ from campaigns.room.parts import open_room_log, shelf_offers
 from engine.db import Database
 from engine.inventory import Inventory
 from engine.room_events import AnyTopicEvent, TopicEvent, encode, part_of, room_topic
-from engine.rooms import RoomLogs
+from engine.rooms import Log, RoomLogs
 from workers.broadcast.shelves import Shelves
 
 log = logging.getLogger(__name__)
+
+AT_ONCE_MAX = 500  # logs looked at together
 
 
 class RoomKeeper:
@@ -33,8 +36,8 @@ class RoomKeeper:
     async def look(self) -> int:
         """Open logs that are missing and compare new pairs; how many events were told."""
         told = 0
-        for room_id, offers in self._shelves.offers.items():
-            stand = await self._logs.stand(room_topic(room_id))
+        for room_id, stand in (await self._stands()).items():
+            offers = self._shelves.offers[room_id]
             if stand is None:
                 if room_id in self._shelves.ended:
                     continue
@@ -54,6 +57,14 @@ class RoomKeeper:
         for gone in self._known.keys() - self._shelves.offers.keys():
             del self._known[gone]
         return told
+
+    async def _stands(self) -> dict[str, tuple[Log, int] | None]:
+        """Every room's log, or None where it is missing."""
+        rooms, found = list(self._shelves.offers), list[tuple[Log, int] | None]()
+        for start in range(0, len(rooms), AT_ONCE_MAX):
+            some = rooms[start : start + AT_ONCE_MAX]
+            found += await asyncio.gather(*(self._logs.stand(room_topic(one)) for one in some))
+        return dict(zip(rooms, found, strict=True))
 
     def forget(self, offer_ids: set[str]) -> None:
         """Compare these offers anew in all their rooms."""
