@@ -100,7 +100,7 @@ async def list_rooms(db: Database, host_guide_id: str | None) -> RoomList:
             ("ended", latest, ENDED_MAX),
         ):
             rows = query.where(Room.state == state).order_by(order, Room.id).limit(most)
-            found += [_of_row(row) for row in (await session.execute(rows)).tuples()]
+            found += [_of_row(row) for row in (await session.execute(rows))]
     return RoomList(tuple(found), now_ms())
 
 
@@ -237,7 +237,7 @@ def _named() -> "Select[Room, str, str]":
 
 
 async def _seen(session: AsyncSession, room_id: str) -> RoomView:
-    row = (await session.execute(_named().where(Room.id == room_id))).tuples().one_or_none()
+    row = (await session.execute(_named().where(Room.id == room_id))).one_or_none()
     if row is None:
         raise missing_room()
     return _of_row(row)
