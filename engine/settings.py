@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     close_within_ms: int = 1_000  # a closing handshake that takes longer is cut
     tick_ms: int = 50
     tick_cap_ms: int = 500
-    tick_events_max: int = 500  # in one frame; who is further behind gets a snapshot
+    tick_events_max: int = 500  # in one frame; the rest waits for the next tick
     live_every_ms: int = 1_000
     ring_max: int = 2_000  # events of a topic kept in the gateway for those who come back
     me_looks_max: int = 500  # members' logs looked at each second without a hint

@@ -26,6 +26,7 @@ class Feed:
         self._hub = hub
         self._logs = logs
         self._away = False
+        self._far = hub.settings.ring_max
 
     async def ready(self, name: str) -> Topic:
         """The topic, read at least once; still unknown when the store is away or has no log."""
@@ -61,12 +62,14 @@ class Feed:
             topic.gone_since = 0.0
             offsets = [entry.offset for entry in tail.entries]
             follows = offsets == list(range(topic.offset + 1, topic.offset + 1 + len(offsets)))
-            at_end = tail.offset == topic.offset + len(offsets)
-            if tail.epoch != topic.epoch or not follows or not at_end:
-                break  # not its continuation, or too far ahead for one frame
-            if not offsets:
-                return
-            await self._tell(topic, [(one.part, one.event.encode()) for one in tail.entries])
+            behind = tail.offset - topic.offset
+            complete = len(offsets) == min(behind, most)
+            if tail.epoch != topic.epoch or not follows or not complete or behind > self._far:
+                break  # not its continuation, or so much that the whole state is shorter
+            if offsets:
+                await self._tell(topic, [(one.part, one.event.encode()) for one in tail.entries])
+            if behind > most:
+                hub.ring([topic.name])  # the rest in the next tick, when this has been taken
             return
         await self._begin(topic)
 

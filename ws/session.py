@@ -16,7 +16,21 @@ from engine.rooms import RoomLogs
 from ws import close_codes
 from ws.feed import Feed
 from ws.hub import Hub
-from ws.protocol import Comment, Join, Joined, Like, Ping, Pong, Refused, Said, Token, decode, frame
+from ws.protocol import (
+    Comment,
+    Join,
+    Joined,
+    Like,
+    Ping,
+    Pong,
+    Position,
+    Refused,
+    Said,
+    Token,
+    decode,
+    frame,
+)
+from ws.topic import Topic
 from ws.viewer import Viewer
 
 _SAYS: Final = {
@@ -30,6 +44,7 @@ _SAYS: Final = {
     "unknown": "It is not known whether this was said; send it again, it is said only once.",
 }
 _RETRY_MS: Final = 1_000
+_CATCH_UPS_MAX: Final = 5  # reads before somebody's position is taken for one of a lost log
 
 
 class Session:
@@ -83,11 +98,20 @@ class Session:
         viewer.joined = True  # one join, also while it waits for the store
         for position in message.topics:
             topic = await self._feed.ready(position.topic)
-            other = position.epoch not in ("", topic.epoch) or position.offset > topic.offset
-            if topic.known and other:  # perhaps it is we who are behind
-                await self._feed.refresh(topic)
+            if topic.known:
+                await self._catch_up(topic, position)
         if viewer.is_open and not self._hub.draining:
             self._enter(viewer, given, message)
+
+    async def _catch_up(self, topic: Topic, position: Position) -> None:
+        """A position that this gateway does not know: perhaps another one was faster."""
+        for _ in range(_CATCH_UPS_MAX):
+            is_ahead = position.epoch == topic.epoch and position.offset > topic.offset
+            if not is_ahead and position.epoch in ("", topic.epoch):
+                return
+            await self._feed.refresh(topic)
+            if not is_ahead:
+                return
 
     def _enter(self, viewer: Viewer, given: RoomPass, message: Join) -> None:
         """No await in here: what is told now and what follows have no gap between them."""

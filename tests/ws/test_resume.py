@@ -143,14 +143,17 @@ async def test_a_lost_log_is_a_new_epoch(stage: Stage, redis: Redis) -> None:
         assert one.seen[topic].hash == await stage.hash(topic)
 
 
-async def test_a_trimmed_log_is_told_as_a_snapshot(stage: Stage, redis: Redis) -> None:
+async def test_much_at_once_and_a_trimmed_log(stage: Stage, redis: Redis) -> None:
     topic = await stage.room()
     await stage.publish(topic, 2)
-    # Its tick does not come while the log is trimmed.
-    async with stage.gateway(tick_events_max=50) as (_, url):
+    async with stage.gateway(tick_events_max=50, ring_max=200) as (_, url):
         async with watching(url, stage.token([topic]), [topic]) as one:
             await one.until("snapshot")
             last = await stage.publish(topic, 120)  # more than a frame holds
+            await one.until_at(topic, last)
+            assert one.seen[topic].hash == await stage.hash(topic)
+            assert [len(frame["events"]) for frame in one.of("events")] == [50, 50, 20]
+            last = await stage.publish(topic, 300)  # more than is kept for anybody
             await one.until_at(topic, last)
             assert one.seen[topic].hash == await stage.hash(topic)
             assert len(one.of("snapshot")) == 2

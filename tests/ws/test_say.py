@@ -90,7 +90,6 @@ async def test_likes_and_viewers_of_all_gateways(stage: Stage) -> None:
                 await two.say("like", topic=topic, n=12)
                 for viewer in (one, two):
                     await viewer.until_counted(2, 42)
-                    )
                 # Only a hundred in a second count, the thirty among them.
                 await asyncio.gather(*(one.say("like", topic=topic, n=100) for _ in range(5)))
             await eventually(lambda: one.lives[-1]["viewers"] == 1)
