@@ -28,7 +28,13 @@ class Order(Base):
         Index("orders_buyer", "buyer_id", "claimed_at_ms"),
         Index("orders_waiting", "shard", "claim_state", "expires_at_ms"),
         # A block range costs the settler next to nothing; the board looks at one day.
-        Index("orders_times", "claimed_at_ms", "paid_at_ms", postgresql_using="brin"),
+        Index(
+            "orders_times",
+            "claimed_at_ms",
+            "paid_at_ms",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         Index("orders_release_due", "id", postgresql_where=text("release_due")),
     )
 

@@ -30,7 +30,12 @@ class Refund(Base):
         CheckConstraint("units >= 0", name="refunds_units_not_negative"),
         Index("refunds_due", "next_at_ms", postgresql_where=text("state = 'due'")),
         Index("refunds_order", "order_id"),
-        Index("refunds_times", "done_at_ms", postgresql_using="brin"),  # the board's sum of a day
+        Index(  # the sum of a day, for the board
+            "refunds_times",
+            "done_at_ms",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         Index(  # done, and the units not yet known to be back
             "refunds_units_due",
             "done_at_ms",
