@@ -26,6 +26,7 @@ export interface Wants {
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
+const OFFLINE_MS = 4_000;
 const RENEW_BEFORE_MS = 60_000;
 const RENEW_AGAIN_MS = 5_000;
 const JOIN_MAX_MS = 8_000;
@@ -82,7 +83,7 @@ export class LiveSocket {
 
   /** Timers sleep in a hidden tab: on return look whether the line is still alive. */
   private readonly check = (): void => {
-    if (!navigator.onLine) this.retry(0);
+    if (!navigator.onLine) this.retry(500);
     else if (document.visibilityState === "visible" && this.isSilent()) this.now();
   };
 
@@ -216,7 +217,9 @@ export class LiveSocket {
     this.hangUp();
     if (this.stopped) return;
     this.wants.became(as, null);
-    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.tries);
+    // The browser's "offline" is not believed (loopback works without a network), only slower.
+    const first = navigator.onLine ? BACKOFF_FIRST_MS : OFFLINE_MS;
+    const most = Math.min(BACKOFF_MAX_MS, first * 2 ** this.tries);
     this.tries = Math.min(this.tries + 1, 10);
     this.after(waitMs ?? most / 2 + (Math.random() * most) / 2, () => void this.connect());
   }
