@@ -17,6 +17,7 @@ from ws.protocol import Live, frame
 from ws.topic import Topic
 
 _AT_ONCE: Final = 256
+_END_S: Final = 1.0
 
 
 class Lanes:
@@ -26,13 +27,18 @@ class Lanes:
         self._hub = hub
         self._logs = logs
         self._gateway_id = gateway_id
+        self._counting: asyncio.Task[None] | None = None
         self._present: set[str] = set()  # rooms in which we have said that we have viewers
 
     async def turn(self) -> None:
-        """Count all rooms, then tell everybody."""
-        rooms = iter([topic for topic in self._hub.topics.values() if topic.is_room])
-        while some := list(islice(rooms, _AT_ONCE)):
-            await asyncio.gather(*(self._count(topic) for topic in some))
+        """Count all rooms, then tell everybody.
+
+        A store that takes long does not hold up the heartbeat: then the counts of the last turn
+        are told, and the counting goes on meanwhile.
+        """
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count_all(), name="counting")
+        await asyncio.wait([self._counting], timeout=self._hub.settings.live_every_ms / 4_000)
         for topic in tuple(self._hub.topics.values()):
             if topic.is_room:
                 await self._hub.deliver(topic, self._live(topic), 0)
@@ -41,11 +47,20 @@ class Lanes:
 
     async def end(self) -> None:
         """Take our viewers out of the counts."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
         for name in tuple(self._present):
             try:
-                await self._logs.present(name, self._gateway_id, 0)
-            except Unavailable:
+                async with asyncio.timeout(_END_S):
+                    await self._logs.present(name, self._gateway_id, 0)
+            except (Unavailable, TimeoutError):
                 return  # they lapse by themselves
+
+    async def _count_all(self) -> None:
+        rooms = iter([topic for topic in self._hub.topics.values() if topic.is_room])
+        while some := list(islice(rooms, _AT_ONCE)):
+            await asyncio.gather(*(self._count(topic) for topic in some))
 
     async def _count(self, topic: Topic) -> None:
         count = len(topic.viewers)

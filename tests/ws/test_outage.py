@@ -1,12 +1,16 @@
 """The hot store goes away under a gateway: viewers stay, nothing false is told, all catches up."""
 
 import asyncio
+from itertools import pairwise
+from urllib.parse import urlsplit
 
 from cli.embedded.valkey import start_valkey
 from cli.place import Place
+from tests.conftest import Servers
+from tests.proxy import proxy
 from tests.waiting import eventually
 from tests.ws.client import watching
-from tests.ws.stage import staged
+from tests.ws.stage import Stage, staged
 
 
 async def test_viewers_stay_and_catch_up(own_place: Place) -> None:
@@ -44,6 +48,31 @@ async def test_viewers_stay_and_catch_up(own_place: Place) -> None:
                     assert not gateway.metrics.closes
     finally:
         valkey.stop()
+
+
+async def test_a_store_that_only_stalls_does_not_hold_up_the_heartbeat(
+    stage: Stage, servers: Servers
+) -> None:
+    topic = await stage.room()
+    url = urlsplit(servers.valkey.url)
+    async with proxy("127.0.0.1", url.port or 0) as line:
+        through = servers.valkey.url.replace(f":{url.port}/", f":{line.port}/")
+        async with (
+            stage.gateway(redis_url=through) as (gateway, address),
+            watching(address, stage.token([topic]), [topic]) as one,
+        ):
+            await one.until("snapshot")
+            line.stall()
+            last = await stage.publish(topic, 2)
+            await eventually(lambda: bool(one.lives) and one.lives[-1]["behind_ms"] > 0)
+            at = [live["server_ms"] for live in one.lives]
+            # Five a second here; none may wait for the five seconds of a silent connection.
+            assert max((b - a for a, b in pairwise(at)), default=0) < 3_000
+            assert one.seen[topic].offset == 0
+            line.flow()
+            await one.until_at(topic, last)
+            assert one.seen[topic].hash == await stage.hash(topic)
+            assert not gateway.metrics.closes
 
 
 async def test_a_room_whose_log_never_comes_back_is_given_up(own_place: Place) -> None:
