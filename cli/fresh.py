@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cli.demo.headquarters import SPLIT_PLAN, Headquarters
 from cli.place import temporary_place
 from cli.services import start_all
-from cli.shop import HQ_LOGIN, Host, open_shop
+from cli.shop import HQ_LOGIN, Host, Keys, Shop, open_shop
 from cli.supervisor import Supervisor
 from engine.settings import Settings
 
@@ -21,12 +21,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fresh:
-    """What runs, under which settings, HQ's signed-in client, and a guide for a room."""
+    """What runs, under which settings, HQ's signed-in client, and who else can sign in."""
 
     settings: Settings
     supervisor: Supervisor
     hq: Headquarters
-    host: Host
+    shop: Shop
+    keys: Keys
+
+    @property
+    def host(self) -> Host:
+        """A guide for a room."""
+        return self.shop.hosts[0]
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns; a signal meanwhile cancels it and drains."""
@@ -47,11 +53,11 @@ async def fresh_kaituan(say: Callable[[str], None], **changes: Any) -> AsyncIter
     with temporary_place() as place:
         async with Supervisor(place, say=say) as supervisor:
             settings = await start_all(supervisor, given, say)
-            password = secrets.token_urlsafe(12)
-            shop = await open_shop(settings, password, secrets.token_urlsafe(12))
+            keys = Keys(secrets.token_urlsafe(12), secrets.token_urlsafe(12))
+            shop = await open_shop(settings, keys)
             hq = Headquarters(settings.public_url)
             try:
-                await hq.sign_in(HQ_LOGIN, password)
-                yield Fresh(settings, supervisor, hq, shop.hosts[0])
+                await hq.sign_in(HQ_LOGIN, keys.hq)
+                yield Fresh(settings, supervisor, hq, shop, keys)
             finally:
                 await hq.close()

@@ -6,6 +6,7 @@ landing page in development mode, and only there.
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import select
@@ -23,6 +24,13 @@ HQ_LOGIN = "hq"
 GUIDE_IDS = ("G001", "G002", "G003")
 SHOWN_CUSTOMERS = 3
 DOORS = "doors.json"
+
+
+class Keys(NamedTuple):
+    """The passwords of the sample shop's accounts."""
+
+    hq: str
+    guide: str
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -46,23 +54,20 @@ def sample_phone(number: int) -> str:
     return f"199{number:08d}"
 
 
-async def open_shop(settings: Settings, password: str, guide_password: str = "") -> Shop:
-    """Import the sample chain and open accounts; a second time changes nothing.
-
-    Without `guide_password` only HQ can sign in.
-    """
+async def open_shop(settings: Settings, keys: Keys) -> Shop:
+    """Import the sample chain and open accounts; a second time changes nothing."""
     db = Database(settings.database_url, pool_max=2)
     passwords = Passwords()
     phones = PhoneKeys(settings.phone_secret)
     try:
         files = [ImportFile(path.name, path.read_bytes()) for path in FILES]
         await import_files(db, settings, phones, files, actor="sample")
-        shop = await _shop(db, phones) if guide_password else Shop((), ())
+        shop = await _shop(db, phones)
         guides = [
-            NewStaff(host.login, host.name, "guide", guide_password, host.guide_id)
+            NewStaff(host.login, host.name, "guide", keys.guide, host.guide_id)
             for host in shop.hosts
         ]
-        await seed_staff(db, passwords, [NewStaff(HQ_LOGIN, "总部运营", "hq", password), *guides])
+        await seed_staff(db, passwords, [NewStaff(HQ_LOGIN, "总部运营", "hq", keys.hq), *guides])
         return shop
     finally:
         passwords.close()
@@ -89,13 +94,12 @@ async def _shop(db: Database, phones: PhoneKeys) -> Shop:
     )
 
 
-def keep_doors(folder: Path, shop: Shop, password: str, guide_password: str) -> None:
+def keep_doors(folder: Path, shop: Shop, keys: Keys) -> None:
     """Write down the demo's sign-ins where the API of this place finds them."""
     doors = {
-        "hq": {"login": HQ_LOGIN, "password": password},
+        "hq": {"login": HQ_LOGIN, "password": keys.hq},
         "guides": [
-            {"login": host.login, "password": guide_password, "name": host.name}
-            for host in shop.hosts
+            {"login": host.login, "password": keys.guide, "name": host.name} for host in shop.hosts
         ],
         "customers": [{"phone": phone, "nickname": name} for phone, name in shop.customers],
     }

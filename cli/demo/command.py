@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.demo.audience import Seen
-from cli.demo.doors import Keys, open_doors, tell_doors
+from cli.demo.doors import open_doors, tell_doors
 from cli.demo.evening import EveningFailed, play
 from cli.demo.headquarters import Headquarters
 from cli.demo.plan import Tally
@@ -28,7 +28,7 @@ from cli.demo.summary import Summary, show, summarise
 from cli.embedded.secret import secret
 from cli.place import Place, serving_place, temporary_place
 from cli.services import start_all
-from cli.shop import HQ_LOGIN, Shop, keep_doors, open_shop, sample_phone
+from cli.shop import HQ_LOGIN, Keys, Shop, keep_doors, open_shop, sample_phone
 from cli.supervisor import AlreadyRunning, Supervisor
 from cli.tokens import sample_tokens
 from cli.words import FILE_TO_WRITE, no_way, plain
@@ -142,14 +142,14 @@ async def _demo(
         place.run.announce(running.public_url, to_environ(running))
         # They last as long as the data.
         keys = Keys(secret(place, "hq_password")[:12], secret(place, "guide_password")[:12])
-        shop = await open_shop(running, keys.hq, keys.guide)
+        shop = await open_shop(running, keys)
         summary = await supervisor.unless_stopped(
             _evenings(screen, running, place, party, shop, keys)
         )
         show(console, summary)
         keep(summary)
         if not once:
-            keep_doors(place.folder, shop, keys.hq, keys.guide)
+            keep_doors(place.folder, shop, keys)
             room_id = await supervisor.unless_stopped(open_doors(running, shop, keys))
             tell_doors(console, running, shop, keys, room_id)
             await supervisor.serve(running.public_url, to_environ(running))

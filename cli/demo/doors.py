@@ -1,23 +1,15 @@
 """After the evening: a room that stays live, with stock to buy, and where to go in."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
 from campaigns.pages import DIST
 from cli.demo.headquarters import Headquarters, visitors_draft
 from cli.demo.live_room import LiveRoom
-from cli.shop import HQ_LOGIN, Shop
+from cli.shop import HQ_LOGIN, Keys, Shop
 from engine.ids import now_ms
 from engine.settings import Settings
-
-
-class Keys(NamedTuple):
-    """The demo's passwords."""
-
-    hq: str
-    guide: str
 
 
 async def open_doors(settings: Settings, shop: Shop, keys: Keys) -> str:
