@@ -213,7 +213,7 @@ async def _start_yardsticks(arena: Arena) -> None:
                     *("--shard", str(arena.lone_shard), "--campaign", arena.lone_campaign),
                 ],
                 env=env,
-                ready=_answers(port),
+                ready=answers(port),
                 pass_fds=(listener.fileno(),),
             )
         )
@@ -225,7 +225,7 @@ async def _start_yardsticks(arena: Arena) -> None:
     arena.ports["api-1"] = arena.settings.api_port
 
 
-def _answers(port: int) -> Callable[[], bool]:
+def answers(port: int) -> Callable[[], bool]:
     """True once anything answers HTTP there, whatever the status."""
 
     def check() -> bool:

@@ -1,4 +1,8 @@
-"""`kaituan bench`: rounds of all parts, interleaved, medians and ratios to bench/results.json."""
+"""`kaituan bench`: rounds of all parts, interleaved, medians and ratios to bench/results.json.
+
+Two groups: claims (and their settlement), and rooms. A run of one group keeps the other's figures
+in the file, with the date and machine they were made on.
+"""
 
 import asyncio
 import os
@@ -6,13 +10,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from cli.bench import parts
+from cli.bench import parts, rooms
 from cli.bench.arena import Arena, open_arena
 from cli.bench.copying import copy_ceiling
 from cli.bench.parts import Figure, Numbers
@@ -23,6 +28,7 @@ from loadtests.lean import Lost
 
 RESULTS = Path("bench/results.json")
 CONNECTIONS = (64, 256)
+QUICK_VIEWERS = 100
 Work = Callable[[], Awaitable[Figure]]
 
 
@@ -31,6 +37,15 @@ Work = Callable[[], Awaitable[Figure]]
 @click.option("--repeats", type=click.IntRange(1, 50), default=3, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.5, 60), default=2.5, show_default=True)
 @click.option("--generators", type=click.IntRange(1, 8), default=1, show_default=True)
+@click.option("--group", type=click.Choice(["all", "claims", "rooms"]), default="all")
+@click.option(
+    "--viewers",
+    type=click.IntRange(10, 19_000),
+    multiple=True,
+    default=(1_000, 5_000),
+    show_default=True,
+    help="Of the rooms; may be given several times.",
+)
 @click.option(
     "--results",
     "file",
@@ -38,23 +53,53 @@ Work = Callable[[], Awaitable[Figure]]
     default=RESULTS,
     show_default=True,
 )
-def bench(quick: bool, repeats: int, seconds: float, generators: int, file: Path) -> None:
+def bench(
+    quick: bool,
+    repeats: int,
+    seconds: float,
+    generators: int,
+    group: str,
+    viewers: tuple[int, ...],
+    file: Path,
+) -> None:
     """Measure the yardsticks and ours side by side on this machine."""
     console = Console()
-    rounds = 1 if quick else repeats
+    rounds, length = (1, 1.0) if quick else (repeats, seconds)
+    told: dict[str, Any] = msgspec.json.decode(file.read_bytes()) if file.exists() else {}
     try:
-        results = asyncio.run(_bench(console, rounds, 1.0 if quick else seconds, generators))
+        if group != "rooms":
+            results = asyncio.run(_bench(console, rounds, length, generators))
+            if results is None:
+                sys.exit(1)
+            told = {**msgspec.to_builtins(results), "rooms": told.get("rooms")}
+        if group != "claims":
+            counts = (QUICK_VIEWERS,) if quick else viewers
+            told["rooms"] = msgspec.to_builtins(_rooms(console, counts, rounds, length))
     except (Refused, Lost) as error:
         console.print(f"[red]The benchmark could not be run:[/] {escape(str(error))}")
         sys.exit(1)
     except KaituanError as error:
         console.print(f"{error.title} {error.detail}".strip(), markup=False)
         sys.exit(3)
-    if results is None:
-        sys.exit(1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
     console.print(f"Written to {file}", highlight=False)
+
+
+def _rooms(
+    console: Console, viewers: tuple[int, ...], rounds: int, seconds: float
+) -> rooms.RoomResults:
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    before = list(os.getloadavg())
+    figures = asyncio.run(rooms.bench_rooms(say, viewers, rounds, seconds))
+    asked = " ".join(f"--viewers {count}" for count in viewers)
+    command = f"kaituan bench --group rooms {asked} --repeats {rounds} --seconds {seconds:g}"
+    load = {"before": before, "after": list(os.getloadavg())}
+    results = rooms.summarise(figures, command, load)
+    rooms.show(console, results)
+    return results
 
 
 async def _bench(console: Console, rounds: int, seconds: float, generators: int) -> Results | None:
