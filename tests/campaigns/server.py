@@ -59,7 +59,8 @@ def api_settings(redis_url: str, database_url: str, **changes: Any) -> Settings:
         "provider_url": "http://127.0.0.1:9",  # discard: nobody answers
         "public_url": "http://127.0.0.1:9",
         "shards": SHARDS,
-        "pages_dir": "no-such-folder",  # whether this checkout has built pages or not
+        "pages_dir": "no-such-folder",  # whether or not this checkout has built pages
+        "data_dir": "no-such-folder",  # … or a demo
         "settle_lag_max_ms": HOUR_MS,  # most of these tests run without a settler
     }
     return Settings(**{**fields, **changes})
