@@ -29,6 +29,8 @@ export interface ChartColours {
 }
 
 export const MARKS_MAX = 12;
+const LANES = 2;
+const LABEL_SHARE = 0.19; // of the chart's width at 1280 px
 export const SPAN_MS = 600_000;
 
 type Point = [number, number];
@@ -52,8 +54,31 @@ export function axisStart(board: Board, stock: readonly BoardStock[]): number {
   return Math.max(board.at_ms - SPAN_MS, earliest);
 }
 
+export interface Placed {
+  mark: BoardMark;
+  lane: number | null; // null: its line stands, but there is no room for its words
+  align: "left" | "center" | "right";
+}
+
+/** Words of marks on two levels, never on each other; a flash start has the first choice. */
+export function placeMarks(marks: readonly BoardMark[], from_ms: number, to_ms: number): Placed[] {
+  const span = Math.max(1, to_ms - from_ms);
+  const taken: number[][] = Array.from({ length: LANES }, () => []);
+  const first = (mark: BoardMark): number => (mark.kind === "flash_start" ? 0 : 1);
+  return [...marks]
+    .sort((a, b) => first(a) - first(b) || b.at_ms - a.at_ms)
+    .map((mark) => {
+      const x = (mark.at_ms - from_ms) / span;
+      const align = x > 0.9 ? "right" : x < 0.1 ? "left" : "center";
+      const middle = x + { left: 0.5, center: 0, right: -0.5 }[align] * LABEL_SHARE;
+      const free = taken.findIndex((lane) => lane.every((one) => Math.abs(one - middle) > LABEL_SHARE));
+      taken[free]?.push(middle);
+      return { mark, lane: free < 0 ? null : free, align };
+    });
+}
+
 function markLine(
-  marks: readonly BoardMark[],
+  placed: readonly Placed[],
   words: ChartWords,
   colours: ChartColours,
   labelled: boolean,
@@ -74,11 +99,10 @@ function markLine(
       overflow: "truncate",
       width: 132,
     },
-    data: marks.map((mark, n) => ({
+    data: placed.map(({ mark, lane, align }) => ({
       name: words.mark(mark),
       xAxis: mark.at_ms,
-      // Neighbours stand on two levels, so that their words do not lie on each other.
-      label: { distance: n % 2 ? 28 : 4 },
+      label: { show: labelled && lane !== null, distance: 4 + 24 * (lane ?? 0), align },
     })),
   };
 }
@@ -126,7 +150,8 @@ function lines(
   colours: ChartColours,
   from_ms: number,
 ): object[] {
-  const marks = board.marks.filter((mark) => mark.at_ms >= from_ms).slice(-MARKS_MAX);
+  const recent = board.marks.filter((mark) => mark.at_ms >= from_ms).slice(-MARKS_MAX);
+  const marks = placeMarks(recent, from_ms, board.at_ms);
   const upper = (points: readonly Point[]): Point[] => everySecond(points, from_ms, board.at_ms);
   const plain = { type: "line", symbol: "none", animation: false };
   return [
