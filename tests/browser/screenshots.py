@@ -37,23 +37,21 @@ async def shop_for(house: House, offers: list[str], number: int) -> None:
             await buyer.pay(till, held["claim_id"])
 
 
-async def take(browser: Browser, house: House, room_id: str) -> None:
-    """One picture a page, each as its people see it."""
+async def shown(browser: Browser, house: House, room_id: str) -> dict[str, Screen]:
+    """The four pages, each as its people see it, open on screens of their own."""
     shots: tuple[tuple[str, str, dict[str, Any], str], ...] = (
         ("landing", "/", PHONE, ""),
         ("room", f"/r/{room_id}", PHONE, ""),
         ("desk", f"/desk?room={room_id}", PHONE, "demo-g001"),
         ("board", "/hq", DESKTOP, "demo-hq"),
     )
+    screens: dict[str, Screen] = {}
     for name, path, device, door in shots:
-        screen = await Screen.open(browser, house.settings.public_url, device)
+        screen = screens[name] = await Screen.open(browser, house.settings.public_url, device)
         await screen.go(path)
         if door:
             await screen.tap(door)
-        await asyncio.sleep(8)  # for what arrives each second, and for charts to come to rest
-        await screen.page.screenshot(path=OUT / f"{name}.png")
-        print(f"docs/screenshots/{name}.png {screen.complaints or ''}".rstrip())
-        await screen.close()
+    return screens
 
 
 async def evening(house: House, browser: Browser) -> None:
@@ -68,8 +66,13 @@ async def evening(house: House, browser: Browser) -> None:
         await audience.start(VIEWERS, bearers)
         await audience.all_joined()
         await audience.go()
+        screens = await shown(browser, house, room_id)
         await asyncio.gather(*(shop_for(house, shelf[:2], one) for one in range(1, BUYERS + 1)))
-        await take(browser, house, room_id)
+        for name, screen in screens.items():
+            await screen.page.bring_to_front()
+            await asyncio.sleep(2)  # for what arrives each second, and for charts to come to rest
+            await screen.page.screenshot(path=OUT / f"{name}.png")
+            print(f"docs/screenshots/{name}.png {screen.complaints or ''}".rstrip())
     finally:
         await audience.stop()
 
