@@ -130,10 +130,10 @@ class State:
 class Frame:
     """One distinct frame: what it says, what is odd about it, its digest, when it was heard."""
 
-    __slots__ = ("_next", "digest", "first_ms", "heard", "last_ms", "odd", "snapshot", "word")
+    __slots__ = ("_next", "digest", "heard", "last_ms", "odd", "snapshot", "word")
 
     def __init__(self, raw: bytes) -> None:
-        self.first_ms = self.last_ms = time.time() * 1000
+        self.last_ms = time.time() * 1000  # when somebody who was in the room heard it
         self.heard, self.digest, self.odd = 0, 0, ""
         self.word: Word | None = None
         self.snapshot: State | None = None
@@ -193,8 +193,6 @@ class Frames:
             if len(self._frames) >= FRAMES_MAX:
                 self._on_gone(self._frames.pop(next(iter(self._frames))))
             frame = self._frames[raw] = Frame(raw)
-        else:
-            frame.last_ms = time.time() * 1000
         frame.heard += 1
         return frame
 

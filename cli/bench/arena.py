@@ -1,8 +1,8 @@
 """What is measured on: one fresh Kaituan with one API process, and the yardsticks beside it.
 
 Everything runs on the same Valkey and PostgreSQL with the product's own configuration. The
-yardsticks claim on a shard of their own, which no settler reads. Settler and worker are paused
-(SIGSTOP) unless a part says that they run, so that each figure says who was there.
+yardsticks claim on a shard of their own, which no settler reads. Settler, worker and broadcaster
+are paused (SIGSTOP) unless a part says that they run, so that each figure says who was there.
 """
 
 import asyncio
@@ -96,7 +96,8 @@ class Arena:
 
 @contextmanager
 def _paused(arena: Arena) -> Iterator[None]:
-    names = ("settle", "worker", "sandbox")
+    # The broadcaster follows the settler's stream, too; there is no room here.
+    names = ("settle", "worker", "sandbox", "broadcast", "gateway")
     arena.pause(*names)
     try:
         yield
