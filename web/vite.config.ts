@@ -4,7 +4,7 @@ import vue from "@vitejs/plugin-vue";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
-const api = process.env.KAITUAN_API ?? "http://127.0.0.1:8000";
+const api = process.env.KAITUAN_API ?? "http://127.0.0.1:8080";
 
 /** Vant's icon font comes inside its style; the second source, on another host, is left out. */
 const ownFontsOnly: Plugin = {

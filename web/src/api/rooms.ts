@@ -1,29 +1,11 @@
 /** Rooms over HTTP, in the shapes that docs/openapi.json gives them. */
-import { type Answer, answer, type Problem } from "./client";
+import { answer, apiFor, type Answer, type Schemas } from "./client";
 import { sessionOf, signOut, type Door } from "./session";
 
-export interface Room {
-  room_id: string;
-  title: string;
-  state: "scheduled" | "live" | "paused" | "ended";
-  host: { guide_id: string; name: string };
-  store: { store_id: string; name: string };
-  starts_at_ms: number;
-  went_live_at_ms?: number | null;
-  shelf?: string[];
-}
-export interface RoomPass {
-  token: string;
-  expires_at_ms: number;
-  gateway_url: string;
-  topics: string[];
-}
-export interface Doors {
-  rooms: string[];
-  hq: { login: string; password: string };
-  guides: { login: string; password: string; name: string }[];
-  customers: { phone: string; nickname: string }[];
-}
+type States = "scheduled" | "live" | "paused" | "ended";
+export type Room = Omit<Schemas["RoomView"], "state"> & { state: States };
+export type RoomPass = Schemas["RoomTokenOut"];
+export type Doors = Schemas["DoorsOut"];
 
 /** One request without a generated type; the same answers as the typed client's. */
 export async function call<T>(
@@ -52,21 +34,24 @@ export async function call<T>(
 }
 
 export async function listRooms(): Promise<Answer<Room[]>> {
-  const got = await call<{ rooms: Room[] }>("GET", "/v1/rooms");
-  return got.ok ? { ok: true, data: got.data.rooms } : got;
+  const got = await answer(apiFor("nobody").GET("/v1/rooms"));
+  return got.ok ? { ok: true, data: got.data.rooms as Room[] } : got;
 }
 
-export const readRoom = (roomId: string): Promise<Answer<Room>> =>
-  call("GET", `/v1/rooms/${encodeURIComponent(roomId)}`);
+export async function readRoom(roomId: string): Promise<Answer<Room>> {
+  const params = { path: { room_id: roomId } };
+  const got = await answer(apiFor("nobody").GET("/v1/rooms/{room_id}", { params }));
+  return got.ok ? { ok: true, data: got.data as Room } : got;
+}
 
-/** A pass for the gateway: the room, and for a customer also their own topic. */
-export const roomPass = (roomId: string, door: Door): Promise<Answer<RoomPass>> =>
-  call("POST", `/v1/rooms/${encodeURIComponent(roomId)}/token`, { door });
+/** A pass for the gateway: the room, and for who is signed in also their own topic. */
+export function roomPass(roomId: string, door: Door): Promise<Answer<RoomPass>> {
+  const params = { path: { room_id: roomId } };
+  return answer(apiFor(door).POST("/v1/rooms/{room_id}/token", { params }));
+}
 
 /** The demo's sign-ins; null where there are none (production). */
 export async function demoDoors(): Promise<Doors | null> {
-  const got = await call<Doors>("GET", "/v1/demo/doors");
+  const got = await answer(apiFor("nobody").GET("/v1/demo/doors"));
   return got.ok ? got.data : null;
 }
-
-export type { Problem };
