@@ -67,7 +67,7 @@ async def test_a_store_that_only_stalls_does_not_hold_up_the_heartbeat(
             await eventually(lambda: bool(one.lives) and one.lives[-1]["behind_ms"] > 0)
             at = [live["server_ms"] for live in one.lives]
             # Five a second here; none may wait for the five seconds of a silent connection.
-            assert max((b - a for a, b in pairwise(at)), default=0) < 3_000
+            assert max((b - a for a, b in pairwise(at)), default=0) < 4_500
             assert one.seen[topic].offset == 0
             line.flow()
             await one.until_at(topic, last)

@@ -163,6 +163,39 @@ async def test_much_at_once_and_a_trimmed_log(stage: Stage, redis: Redis) -> Non
         assert two.seen[topic].hash == await stage.hash(topic)
 
 
+async def test_a_new_epoch_at_the_same_offset(stage: Stage, redis: Redis) -> None:
+    topic = await stage.room()
+    async with (
+        stage.gateway() as (_, url),
+        watching(url, stage.token([topic]), [topic]) as one,
+    ):
+        first = await one.until("snapshot")
+        await redis.delete(
+            keys.log(topic), keys.log_meta(topic), keys.log_parts(topic), keys.log_comments(topic)
+        )
+        await stage.logs.open(topic, room_parts(topic.removeprefix("room:"), "paused"))
+        told = await one.until("snapshot", 2)
+        assert told["offset"] == first["offset"] == 0
+        assert told["epoch"] != first["epoch"]
+        assert one.seen[topic].hash == await stage.hash(topic)
+
+
+async def test_a_log_trimmed_before_it_was_read(stage: Stage, redis: Redis) -> None:
+    """What is left has as many events as a frame holds, but not the next ones."""
+    topic = await stage.room()
+    async with (
+        stage.gateway(tick_events_max=50) as (gateway, url),
+        watching(url, stage.token([topic]), [topic]) as one,
+    ):
+        await one.until("snapshot")
+        async with gateway.hub.topics[topic].lock:  # no read meanwhile
+            last = await stage.publish(topic, 120)
+            await redis.xtrim(keys.log(topic), maxlen=60, approximate=False)
+        await one.until_at(topic, last)
+        assert one.seen[topic].hash == await stage.hash(topic)
+        assert len(one.of("snapshot")) == 2
+
+
 async def test_a_topic_without_viewers_is_forgotten(stage: Stage) -> None:
     topic = await stage.room()
     async with stage.gateway(topic_keep_ms=100) as (gateway, url):
