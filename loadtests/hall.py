@@ -36,6 +36,7 @@ class Tally(msgspec.Struct, kw_only=True):
     """
 
     viewers: int = 0  # joined now
+    entered: int = 0  # viewers who have joined at least once
     joins: int = 0
     resumes: int = 0  # joins that went on without a snapshot
     snapshots: int = 0

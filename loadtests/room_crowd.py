@@ -30,7 +30,6 @@ class Room:
 
     def __init__(self, plans: tuple[msgspec.Raw, ...]) -> None:
         self.tallies = [Tally() for _ in plans]
-        self.joined = 0
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "loadtests.crowd"],
@@ -67,7 +66,6 @@ class Room:
         assert process.stdout is not None
         for line in process.stdout:
             self.tallies[number] = msgspec.json.decode(line, type=Tally)
-            self.joined = max(self.joined, sum(one.viewers for one in self.tallies))
 
     def _tell(self, process: "subprocess.Popen[bytes]", word: bytes) -> None:
         assert process.stdin is not None
@@ -90,7 +88,7 @@ def _stopped(environment: Any, **_: object) -> None:
         room = _room.pop()
         room.end()
         plan = Shopper.evening.plan
-        seen = sum_up(plan.room_topic, plan.viewers, room.joined, room.tallies)
+        seen = sum_up(plan.room_topic, plan.viewers, room.tallies)
         Shopper.evening.room = seen
         for lag_ms in seen.lags_ms:
             environment.events.request.fire(

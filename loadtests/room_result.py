@@ -22,7 +22,7 @@ class RoomSeen(msgspec.Struct, kw_only=True):
     """
 
     wanted: int
-    joined: int  # the most at one time
+    joined: int  # at least once
     joins: int = 0
     resumes: int = 0
     snapshots: int = 0
@@ -42,9 +42,9 @@ class RoomSeen(msgspec.Struct, kw_only=True):
     unfinished: int = 0  # processes that did not come to their end
 
 
-def sum_up(topic: str, wanted: int, joined: int, tallies: Sequence[Tally]) -> RoomSeen:
+def sum_up(topic: str, wanted: int, tallies: Sequence[Tally]) -> RoomSeen:
     """The processes' last tallies as one."""
-    seen = RoomSeen(wanted=wanted, joined=joined)
+    seen = RoomSeen(wanted=wanted, joined=sum(one.entered for one in tallies))
     closes, refused, violations, at = (Counter[str]() for _ in range(4))
     for one in tallies:
         for name in ("joins", "resumes", "snapshots", "frames", "events", "comments_sent"):
@@ -65,7 +65,7 @@ def sum_up(topic: str, wanted: int, joined: int, tallies: Sequence[Tally]) -> Ro
         by_offset.setdefault((epoch, int(offset)), set()).add(state)
     seen.last_offset = max((offset for _, offset in by_offset), default=0)
     seen.states = max((len(states) for states in by_offset.values()), default=0)
-    seen.behind = sum(one.behind for one in tallies) + max(0, joined - at.total())
+    seen.behind = sum(one.behind for one in tallies) + max(0, seen.joined - at.total())
     return seen
 
 
@@ -75,7 +75,7 @@ def room_complaints(seen: RoomSeen, *, cuts: bool) -> list[str]:
     if seen.unfinished:
         said.append(f"{seen.unfinished} processes of viewers did not come to their end.")
     if seen.joined < seen.wanted:
-        said.append(f"At most {seen.joined:,} of {seen.wanted:,} viewers were in the room.")
+        said.append(f"Only {seen.joined:,} of {seen.wanted:,} viewers came into the room.")
     if not seen.events:
         said.append("No event was delivered: the run says nothing about the room.")
     if seen.behind:

@@ -69,6 +69,7 @@ class Viewer:
         self._bye_ms: int | None = None
         self._heartbeat_s, self._heard_s = 1.0, 0.0
         self._fresh = True  # no snapshot since the join: it was a resume
+        self._entered = False
 
     # -- what a test or a crowd asks of it
 
@@ -269,6 +270,8 @@ class Viewer:
             self._hall.odd(self.name, self.topic, "joined twice", "joined again")
             return
         self.joined.set()
+        self._hall.tally.entered += not self._entered
+        self._entered = True
         self._hall.tally.viewers += 1
         self._hall.tally.joins += 1
         for comment_id, (topic, text) in self._pending.items():

@@ -65,12 +65,14 @@ async def ours(place: Place) -> AsyncIterator[Target]:
     valkey = await asyncio.to_thread(start_valkey, place)
     async with AsyncExitStack() as stack:
         stack.callback(valkey.stop)
-        # A tick of a millisecond: the closed loop decides what shares a frame, not the clock.
+        # A tick of a millisecond: the closed loop decides what shares a frame, not the clock. The
+        # lane of counts and heartbeats rests: the others have none.
         settings = Settings(
             mode="development",
             redis_url=valkey.url,
             token_secret=SECRET,
             tick_ms=1,
+            live_every_ms=30_000,
             origins="http://x",
         )
         listener = stack.enter_context(listening_socket(0))
