@@ -4,11 +4,13 @@ import { call } from "@/api/rooms";
 import { sessionOf } from "@/api/session";
 import { t } from "@/i18n";
 import { sayProblem } from "@/ui/problems";
+import type { CampaignIn, CampaignOut, Step } from "./campaignDraft";
 import type { Board, RoomRow, RowsFilter } from "./types";
 
 export type OrderRow = Schemas["OrderView"];
 
 const ROWS_PER_PAGE = 50;
+const CAMPAIGNS_MAX = 20;
 const FILE_TIMEOUT_MS = 60_000;
 
 export class Refused extends Error {
@@ -23,8 +25,12 @@ export function must<T>(got: Answer<T>): T {
   return got.data;
 }
 
+/** A refusal in words; wrong fields are named, one a line. */
 export function sayError(error: unknown): string {
-  return error instanceof Refused ? sayProblem(error.problem) : t("staff.failed", { code: "page" });
+  if (!(error instanceof Refused)) return t("staff.failed", { code: "page" });
+  const fields = error.problem.extra["errors"];
+  const lines = Array.isArray(fields) ? (fields as { field: string; message: string }[]) : [];
+  return [sayProblem(error.problem), ...lines.map((one) => `${one.field}: ${one.message}`)].join("\n");
 }
 
 export async function boardNow(): Promise<Board> {
@@ -45,6 +51,23 @@ export async function ordersPage(filter: RowsFilter, after: string | null): Prom
     after: after ?? undefined,
   };
   return must(await answer(apiFor("hq").GET("/v1/orders", { params: { query } })));
+}
+
+export async function campaignsNow(): Promise<CampaignOut[]> {
+  const query = { limit: CAMPAIGNS_MAX };
+  return must(await answer(apiFor("hq").GET("/v1/campaigns", { params: { query } }))).campaigns;
+}
+
+export async function createCampaign(body: CampaignIn): Promise<CampaignOut> {
+  return must(await answer(apiFor("hq").POST("/v1/campaigns", { body })));
+}
+
+/** One step of a campaign's life; an approval is signed with a note that says by whom it came. */
+export async function campaignStep(campaignId: string, step: Step): Promise<void> {
+  const path = `/v1/campaigns/${encodeURIComponent(campaignId)}`;
+  const review = { decision: "approve", note: t("campaign.approvedNote") };
+  if (step === "approve") must(await call("POST", `${path}/review`, { door: "hq", body: review }));
+  else must(await call("POST", `${path}/${step}`, { door: "hq" }));
 }
 
 /** Fetch a file with the sign-in (a plain link would have none) and hand it to the browser. */

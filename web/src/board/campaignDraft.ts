@@ -37,8 +37,10 @@ export function draftOf(form: Form): CampaignIn | null {
     ends_at_ms: starts_at_ms + form.hours * 3_600_000,
     split_plan: SPLIT_PLAN,
     per_campaign_max: form.per_buyer,
+    late: "refund",
     offers: [
       {
+        kind: "flash",
         sku_id: form.sku_id.trim(),
         total: form.total,
         prices: [{ price_fen, from_ms: 0 }],
