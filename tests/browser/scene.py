@@ -36,6 +36,20 @@ async def live_room(house: House, units: int, *, pinned: bool = True, **changes:
     return room
 
 
+async def shows(screen: Screen, testid: str, attribute: str, value: str, within_s: float) -> None:
+    """Wait until an element has this attribute."""
+
+    async def has_it() -> bool:
+        return await screen.value(testid, attribute) == value
+
+    await eventually(has_it, within_s=within_s, every_s=0.05)
+
+
+async def is_shown(screen: Screen, testid: str) -> bool:
+    """Whether the element is there."""
+    return await screen.page.get_by_test_id(testid).count() > 0
+
+
 async def enter(screen: Screen, room: Room) -> None:
     """Open the room's page and wait until it follows the room."""
     await screen.go(f"/r/{room.room_id}")

@@ -5,18 +5,9 @@ import asyncio
 from cli.shop import sample_phone
 from tests.browser.chromium import Screen
 from tests.browser.conftest import NewScreen
-from tests.browser.scene import buy, claim, enter, live_room, until_step
+from tests.browser.scene import buy, claim, enter, live_room, shows, until_step
 from tests.system.house import House
 from tests.waiting import eventually
-
-
-async def shows(screen: Screen, testid: str, attribute: str, value: str, within_s: float) -> None:
-    """Wait until an element has this attribute."""
-
-    async def has_it() -> bool:
-        return await screen.value(testid, attribute) == value
-
-    await eventually(has_it, within_s=within_s, every_s=0.05)
 
 
 async def comments(screen: Screen) -> list[str]:
