@@ -1,9 +1,13 @@
 """Somebody who signs in with a password and asks over HTTP: HQ's people, and guides."""
 
+import asyncio
 import json
 from typing import Any
 
-from loadtests.lean import LeanClient
+from loadtests.lean import LeanClient, Lost
+
+TRIES_MAX = 5
+PAUSE_S = 0.3
 
 
 class Refused(Exception):
@@ -11,10 +15,11 @@ class Refused(Exception):
 
 
 class StaffClient:
-    """One signed-in person on one connection."""
+    """One signed-in person on one connection; who asks meanwhile waits their turn."""
 
     def __init__(self, base_url: str) -> None:
         self._app = LeanClient(base_url)
+        self._turn = asyncio.Lock()  # the connection carries one request at a time
         self._token = ""
 
     async def close(self) -> None:
@@ -23,14 +28,25 @@ class StaffClient:
     async def ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = ""
     ) -> dict[str, Any]:
-        """A JSON answer, or Refused with what the server said."""
-        answer = await self._app.request(
-            method,
-            path,
-            body=json.dumps(body).encode() if body is not None else b"",
-            token=self._token,
-            headers={"idempotency-key": key} if key else None,
-        )
+        """A JSON answer, or Refused with what the server said.
+
+        What may be repeated (a look, a PUT, what has a key) is, when the answer was lost.
+        """
+        for left in reversed(range(TRIES_MAX if method in ("GET", "PUT") or key else 1)):
+            try:
+                async with self._turn:
+                    answer = await self._app.request(
+                        method,
+                        path,
+                        body=json.dumps(body).encode() if body is not None else b"",
+                        token=self._token,
+                        headers={"idempotency-key": key} if key else None,
+                    )
+                break
+            except Lost as error:
+                if not left:
+                    raise Refused(f"{method} {path}: no answer") from error
+                await asyncio.sleep(PAUSE_S)
         document: dict[str, Any] = json.loads(answer.body or b"{}")
         if answer.status >= 300:
             raise Refused(f"{method} {path}: {answer.status} {document}")
