@@ -30,7 +30,9 @@ export function sayError(error: unknown): string {
   if (!(error instanceof Refused)) return t("staff.failed", { code: "page" });
   const fields = error.problem.extra["errors"];
   const lines = Array.isArray(fields) ? (fields as { field: string; message: string }[]) : [];
-  return [sayProblem(error.problem), ...lines.map((one) => `${one.field}: ${one.message}`)].join("\n");
+  const says = sayProblem(error.problem);
+  const named = lines.filter((one) => !says.includes(one.message));
+  return [says, ...named.map((one) => `${one.field}: ${one.message}`)].join("\n");
 }
 
 export async function boardNow(): Promise<Board> {
