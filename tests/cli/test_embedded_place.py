@@ -1,6 +1,7 @@
 """Places: what root may and may not touch, what a killed run leaves, and how it is removed."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def test_secrets_are_readable_by_nobody_else(own_place: Place) -> None:
 @only_root
 def test_noexec_is_said_in_one_sentence() -> None:
     """In a mount namespace of its own, so nothing of this machine changes."""
+    if not (shutil.which("unshare") and shutil.which("mount")):
+        pytest.skip("no unshare or mount on the PATH: a namespace cannot be made")
     program = (
         "from cli.place import temporary_place\n"
         "from engine.errors import RefusedStart\n"
