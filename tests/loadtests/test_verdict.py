@@ -58,7 +58,14 @@ _ROOM = "room:rm_1"
 def _tally(*hashes: str, behind: int = 0) -> Tally:
     at = {f"{_ROOM} e1 {one}": 5 for one in hashes}
     return Tally(
-        done=True, hashes=at, closes={"1000": 5}, events=90, lags_ms=[8, 40], joins=5, behind=behind
+        done=True,
+        hashes=at,
+        closes={"1000": 5},
+        events=90,
+        lags_ms=[8, 40],
+        joins=5,
+        behind=behind,
+        entered=5 * len(hashes),
     )
 
 
