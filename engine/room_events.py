@@ -6,6 +6,8 @@ into a room's events; a nickname stands with a comment only. Prices are in fen.
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -150,6 +152,27 @@ class TopicEvent(NamedTuple):
     event: str
     seq: int = 0
     was: str | None = None
+
+
+# Eleven digits, also full-width, a space, dash or dot between them; perhaps +86 before.
+_DIGITS = re.compile(r"(?<!\d)((?:\+|00)?86[ .-]?)?((?:\d[ .-]?){10}\d)(?!\d)")
+_MOBILE = re.compile(r"1[3-9]\d{9}")
+_OPEN_ID = re.compile(r"(?<![0-9A-Za-z_-])o[A-Za-z0-9_-]{27}(?![0-9A-Za-z_-])")
+
+
+def _shown(found: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", unicodedata.normalize("NFKC", found[2]))
+    if not _MOBILE.fullmatch(digits):
+        return found[0]
+    return f"{found[1] or ''}{digits[:3]}****{digits[-4:]}"
+
+
+def without_personal(text: str) -> str:
+    """The text with each mobile number as `138****1234` and each open id as `o****`.
+
+    What people write in a room shows nobody's number, their own neither.
+    """
+    return _OPEN_ID.sub("o****", _DIGITS.sub(_shown, text))
 
 
 def encode(event: AnyTopicEvent) -> str:

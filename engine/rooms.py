@@ -18,7 +18,7 @@ from engine import keys
 from engine.errors import Unavailable
 from engine.ids import now_ms
 from engine.inventory import Reply
-from engine.room_events import TopicEvent
+from engine.room_events import TopicEvent, without_personal
 from engine.scripts import Script, load_all
 from engine.settings import Settings
 from engine.wire import Wire
@@ -133,7 +133,10 @@ class RoomLogs:
     async def say(
         self, topic: str, member_id: str, nickname: str, client_id: str, text: str
     ) -> Reply:
-        """said (offset) | stored (offset) | too_fast (retry_ms) | no_log | not_live."""
+        """said (offset) | stored (offset) | too_fast (retry_ms) | no_log | not_live.
+
+        Mobile numbers in it are written as `138****1234`, open ids as `o****`.
+        """
         origin = f"say-{member_id}-{client_id}"
         settings = self._settings
         raw = await self._ask(
@@ -143,7 +146,9 @@ class RoomLogs:
             rate=keys.comment_rate(topic, member_id),
             origin=origin,
             opening='{"kind":"comment","at_ms":',
-            words=_json({"nickname": nickname, "text": text})[1:],
+            words=_json({"nickname": without_personal(nickname), "text": without_personal(text)})[
+                1:
+            ],
             every_ms=settings.comment_every_ms,
             burst_max=settings.comment_burst_max,
             comments_max=settings.room_comments_max,

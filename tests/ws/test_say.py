@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from engine.audit.room_facts import personal
 from tests.waiting import eventually
 from tests.ws.client import watching
 from tests.ws.stage import Stage, room_parts
@@ -53,6 +54,33 @@ async def test_what_is_not_said(
         refused = await one.until("refused")
         assert (refused["code"], refused["id"]) == (code, "c1")
         assert await stage.offset(topic) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("加我 13812341234 谢谢", "加我 138****1234 谢谢"),
+        ("138 1234 1234", "138****1234"),
+        ("+86138-1234-1234!", "+86138****1234!"),
+        ("１３８１２３４１２３４", "138****1234"),
+        ("13812341234，13912341235", "138****1234，139****1235"),
+        ("订单 1381234123456 和 12812341234", "订单 1381234123456 和 12812341234"),
+        ("0086 13812341234 8613812341234", "0086 138****1234 86138****1234"),
+        ("我的 openid 是 oABCDEFGHIJ_klmnopqrst-12345", "我的 openid 是 o****"),
+        ("¥138.00，12 件，2026-11-22", "¥138.00，12 件，2026-11-22"),
+    ],
+)
+async def test_nobodys_number_is_shown(stage: Stage, text: str, shown: str) -> None:
+    topic = await stage.room()
+    async with (
+        stage.gateway() as (_, url),
+        watching(url, stage.token([topic]), [topic]) as one,
+    ):
+        await one.until("snapshot")
+        await one.say("comment", topic=topic, id="c1", text=text)
+        seen = await one.until_at(topic, 1)
+        assert [comment["text"] for comment in seen.comments] == [shown]
+        assert all(personal(comment["text"]) is None for comment in seen.comments)
 
 
 async def test_the_rate_of_a_member(stage: Stage) -> None:
