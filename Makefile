@@ -34,7 +34,7 @@ demo: $(STAMP) pages-kept ## start everything, play an evening, open the doors (
 	@$(BIN)/kaituan demo $(ARGS)
 
 test: $(STAMP) pages-kept ## all tests, on the real embedded stores
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## format, lint, types
 	@$(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ from tests.engine.hotshard import SCRIPTS, Bench
 FOLDER = Path(scripts.__file__).parent / "lua"
 LINES_MAX = 120
 
-# What frees units, says where PostgreSQL is, or opens a shard must work on a full store as well.
+# What frees units or room, says how far others are, or opens a shard: on a full store as well.
 FREES = {
     "epoch_open",
     "give_back",
@@ -22,6 +22,8 @@ FREES = {
     "rebuild_begin",
     "rebuild_write",
     "release",
+    "room_archived",
+    "room_moved",
     "seal",
     "settled",
     "sweep",
