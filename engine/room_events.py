@@ -154,16 +154,16 @@ class TopicEvent(NamedTuple):
     was: str | None = None
 
 
-# Eleven digits, also full-width, a space, dash or dot between them; perhaps +86 before.
-_DIGITS = re.compile(r"(?<!\d)((?:\+|00)?86[ .-]?)?((?:\d[ .-]?){10}\d)(?!\d)")
-_MOBILE = re.compile(r"1[3-9]\d{9}")
+# A mobile number, also full-width, a space, dash or dot between its digits; perhaps +86 before.
+# Digits before it are no part of it: `1234 138-0013-8000` holds one.
+_MOBILE = re.compile(
+    r"(?<![0-9])((?:\+|00)?86[ .-]?)?([1１][ .-]?[3-9３-９](?:[ .-]?[0-9０-９]){9})(?![0-9])"
+)
 _OPEN_ID = re.compile(r"(?<![0-9A-Za-z_-])o[A-Za-z0-9_-]{27}(?![0-9A-Za-z_-])")
 
 
 def _shown(found: re.Match[str]) -> str:
     digits = re.sub(r"\D", "", unicodedata.normalize("NFKC", found[2]))
-    if not _MOBILE.fullmatch(digits):
-        return found[0]
     return f"{found[1] or ''}{digits[:3]}****{digits[-4:]}"
 
 
@@ -172,7 +172,7 @@ def without_personal(text: str) -> str:
 
     What people write in a room shows nobody's number, their own neither.
     """
-    return _OPEN_ID.sub("o****", _DIGITS.sub(_shown, text))
+    return _OPEN_ID.sub("o****", _MOBILE.sub(_shown, text))
 
 
 def encode(event: AnyTopicEvent) -> str:

@@ -28,7 +28,7 @@ _OF_ONE = {
 _PERSONAL = re.compile(
     r"(?<![0-9A-Za-z_])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![0-9A-Za-z_])"
     r"|(?<![0-9A-Za-z_-])o(?!rd-|fr_)[A-Za-z0-9_-]{27}(?![0-9A-Za-z_-])"
-    r'|(?<!\\)"(?i:open_?id)"'
+    r'|(?<!\\)"(?i:open_?id)"\s*:'  # the field: anybody may say the word
 )
 _encoder = msgspec.json.Encoder(order="deterministic")
 

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from engine import keys
+from engine.audit.room_facts import personal
 from engine.errors import BadInput
+from engine.room_events import Comment, encode
 from tests.engine.audit.evening import Scene
 
 Line = dict[str, Any]
@@ -112,6 +114,13 @@ async def test_r4_an_open_id_in_a_part(scene: Scene) -> None:
     parts = keys.log_parts(scene.names["room"])
     await scene.redis.hset(parts, "pin", '{"kind":"pin","offer_id":"oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}')
     assert "R4" in await scene.broken(history=None)
+
+
+def test_r4_a_field_names_somebody_and_a_word_does_not() -> None:
+    said = Comment(at_ms=1, id="e-1", nickname="OpenID", text="open_id")
+    assert personal(encode(said)) is None
+    assert personal('{"kind":"pin","openid" : "x"}') is not None
+    assert personal('{"kind":"pin","open_id":null}') is not None
 
 
 def _rewrite_viewers(scene: Scene, change: Callable[[list[Line]], None]) -> None:
