@@ -35,6 +35,7 @@ from engine.room_events import (
     encode,
     part_of,
     room_topic,
+    without_personal,
 )
 from engine.rooms import Log, RoomLogs
 
@@ -73,10 +74,10 @@ async def room_event(session: AsyncSession, room: Room) -> RoomNow:
     return RoomNow(
         at_ms=now_ms(),
         room_id=room.id,
-        title=room.title,
+        title=without_personal(room.title),
         state=msgspec.convert(room.state, RoomStateWord),
-        host=Host(guide.id, guide.name),
-        store=RoomStore(store.id, store.name),
+        host=Host(guide.id, without_personal(guide.name)),
+        store=RoomStore(store.id, without_personal(store.name)),
         starts_at_ms=room.starts_at_ms,
     )
 
@@ -157,7 +158,7 @@ def offer_card(offer: Offer, sku: Sku, state: str = "", *, at_ms: int | None = N
     return OfferNow(
         at_ms=now_ms() if at_ms is None else at_ms,
         offer_id=offer.id,
-        name=sku.name,
+        name=without_personal(sku.name),
         sku_id=sku.id,
         offer_kind=offer.kind,
         state=msgspec.convert(state or offer.state, OfferStateWord),
@@ -189,4 +190,8 @@ async def open_room_log(
             parts = await room_parts(session, inventory, room_id)
         except Missing:
             return None
-    return await logs.open(room_topic(room_id), parts, floor=floor or "")
+        is_over = (await session.get_one(Room, room_id)).state == "ended"
+    opened = await logs.open(room_topic(room_id), parts, floor=floor or "")
+    if is_over:  # the archivist looks only at rooms that ended lately
+        await logs.archived(room_topic(room_id), opened.epoch, 0, forget=True)
+    return opened

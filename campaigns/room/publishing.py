@@ -18,15 +18,15 @@ from engine.rooms import RoomLogs
 
 async def publish_command(
     db: Database, inventory: Inventory, logs: RoomLogs, command_id: str
-) -> None:
-    """Bring a committed command into its room's log, and mark it published.
+) -> str:
+    """Bring a committed command into its room's log, and mark it published; the part it is of.
 
     Unavailable: the hot store is away; the broadcaster repeats it.
     """
     async with db.begin() as session:
         command = await session.get(RoomCommand, command_id)
     if command is None or command.published_at_ms is not None:
-        return
+        return ""
     event = TopicEvent(command.id, command.part, _text(command.event))
     topic = room_topic(command.room_id)
     reply = await logs.publish(topic, [event], command_id=command.id)
@@ -39,6 +39,7 @@ async def publish_command(
             .where(RoomCommand.id == command_id, RoomCommand.published_at_ms.is_(None))
             .values(published_at_ms=now_ms())
         )
+    return command.part
 
 
 async def unpublished(db: Database, *, older_than_ms: int, limit: int) -> list[str]:

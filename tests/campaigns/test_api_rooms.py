@@ -5,10 +5,11 @@ from typing import Any
 
 import httpx
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from campaigns.room.models import RoomCommand
 from engine import keys
+from engine.audit.room_facts import personal
 from engine.ids import now_ms
 from engine.models import AuditRow
 from engine.room_events import me_topic, room_topic
@@ -230,6 +231,30 @@ async def test_a_room_token_names_what_its_holder_may_see(api: World) -> None:
     short = {"Authorization": f"Bearer {api.token('mbr_seeded', for_ms=20_000)}"}
     limited = (await api.http.post(url, headers=short)).json()
     assert limited["expires_at_ms"] <= now_ms() + 20_000
+
+
+async def test_no_screen_shows_a_number_out_of_a_name(api: World) -> None:
+    offer = (await api.campaign())["offers"][0]["offer_id"]
+    async with api.db.begin() as session:
+        for table, column in (("stores", "name"), ("guides", "name"), ("skus", "name")):
+            named = text(f"UPDATE {table} SET {column} = {column} || ' 13812345678'")
+            await session.execute(named)
+    try:
+        room_id = (await schedule(api, title="加 138 1234 5678", offers=[offer]))["room_id"]
+        for _ in range(2):
+            await act(api, room_id, "live")
+            parts = await parts_of(api, room_id)
+            assert {f"offer:{offer}", "room"} <= parts.keys()
+            assert personal(msgspec.json.encode(parts).decode()) is None
+            assert parts["room"]["title"] == "加 138****5678"
+            await api.redis.delete(keys.log_meta(room_topic(room_id)))
+            await api.http.post(f"/v1/rooms/{room_id}/token")
+    finally:
+        async with api.db.begin() as session:
+            for table in ("stores", "guides", "skus"):
+                await session.execute(
+                    text(f"UPDATE {table} SET name = replace(name, ' 13812345678', '')")
+                )
 
 
 async def test_a_lost_log_is_begun_anew_for_whoever_comes(api: World) -> None:

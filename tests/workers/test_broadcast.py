@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from campaigns.room.parts import shelf_offers
 from engine import keys
-from engine.room_events import Pin, decode, me_topic, room_topic
+from engine.ids import new_id
+from engine.room_events import Pin, decode, me_topic, part_of, room_topic
 from tests.workers.acts import begin_paying, confirm, give_back, held, pay, restock
 from tests.workers.hall import Hall, open_hall
 from tests.workers.stage import Stage
+from workers.broadcast import shelves
 
 
 @pytest_asyncio.fixture
@@ -130,6 +134,44 @@ async def test_unpublished_commands_are_repeated_once_and_in_order(hall: Hall) -
     assert [getattr(decode(one[3]), "offer_id", "") for one in pins] == ["ofr_0", "ofr_1", "ofr_2"]
     assert young not in [one[1] for one in pins]
     await hall.check(room)
+
+
+async def test_what_a_late_command_says_of_an_offer_is_compared_with_what_is_so(
+    hall: Hall,
+) -> None:
+    stage = hall.stage
+    offer = await stage.offer(2)
+    room = await hall.room(offer)
+    await hall.quiet()
+    async with stage.db.begin() as session:
+        (seen,) = await shelf_offers(session, stage.inventory, [offer.id])
+    await stage.inventory.offer_close(offer.shard, offer.id, command_id=new_id("cmd"))
+    await hall.quiet()
+    await hall.command(room, seen.card, part_of(seen.card))  # still says that it is open
+    await hall.quiet()
+    await hall.check(room)
+
+
+async def test_rooms_that_are_on_come_before_all_that_may_be_one_day(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelves, "ROOMS_MAX", 1)
+    offer = await hall.stage.offer(2)
+    room, _ = await hall.room(offer), await hall.room(state="scheduled")
+    async with hall.stage.db.begin() as session:
+        await session.execute(
+            text("UPDATE rooms SET starts_at_ms = :far WHERE state = 'scheduled'"), {"far": 2**53}
+        )
+    await hall.quiet()
+    await hall.check(room)
+
+
+async def test_who_looks_at_an_old_room_does_not_keep_its_log_for_ever(hall: Hall) -> None:
+    room = await hall.room(state="ended")
+    async with hall.stage.db.begin() as session:
+        await session.execute(text("UPDATE rooms SET ended_at_ms = 1"))
+    await hall.begun(room)
+    assert int(await hall.stage.wire.call("PTTL", keys.log_meta(room_topic(room)))) > 0
 
 
 async def test_a_lost_log_begins_a_new_epoch_with_a_snapshot(hall: Hall) -> None:

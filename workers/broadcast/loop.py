@@ -131,7 +131,9 @@ class Broadcaster:
             limit=settings.broadcast_batch_max,
         )
         for command_id in due:
-            await publish_command(self._db, self._inventory, self._logs, command_id)
+            part = await publish_command(self._db, self._inventory, self._logs, command_id)
+            # What it says of an offer is as old as the command: the shard may have told newer.
+            self._keeper.forget({part.removeprefix("offer:")})
         return len(due)
 
     async def archive(self, *, everything: bool = False) -> int:

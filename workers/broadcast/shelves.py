@@ -14,7 +14,7 @@ ENDED_MS = 3_600_000  # so long an ended room is still told what became of its o
 
 _ROOMS = text(
     "SELECT id, state, shelf FROM rooms WHERE state <> 'ended' OR ended_at_ms > :since"
-    " ORDER BY starts_at_ms DESC, id LIMIT :most"
+    " ORDER BY state IN ('live', 'paused') DESC, starts_at_ms DESC, id LIMIT :most"
 )
 
 _SHARDS = text("SELECT id, shard FROM offers WHERE id = ANY(CAST(:ids AS text[]))")
