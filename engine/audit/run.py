@@ -83,17 +83,26 @@ async def run_audit(
     bill: ProviderBill | None = None,
     at_rest: bool = False,
     stale_ms: int = STALE_MS,
+    rooms_since_ms: int = 0,
 ) -> Report:
     """Check every law; `wire` may be any started one, it needs no scripts.
 
     `at_rest`: everything is settled and nothing is under way (see rest.await_rest); whatever
     still is then breaks S1. Otherwise laws that need rest look only at facts older than
     `stale_ms`, and both stores are compared at one point of the stream, while it runs.
+    Logs of rooms that ended before `rooms_since_ms` are left out.
     Raises BadInput `bad_history` for a history that contradicts itself, Unavailable and what the
     database raises while a store is away: then nothing is known.
     """
     with open_scratch() as scratch:
-        given = Given(db=db, wire=wire, at_rest=at_rest, stale_ms=stale_ms, scratch=scratch)
+        given = Given(
+            db=db,
+            wire=wire,
+            at_rest=at_rest,
+            stale_ms=stale_ms,
+            scratch=scratch,
+            rooms_since_ms=rooms_since_ms,
+        )
         if history is not None:
             given.viewers = history if viewer_files(history) else None
             # A directory with viewers alone is fine; one with nothing at all is a mistake.

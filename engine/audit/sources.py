@@ -80,7 +80,8 @@ class Given:
     `at_rest`: the caller says that everything is settled and nothing is under way; otherwise
     facts younger than `stale_ms` are left alone where a law needs rest. `scratch` holds what
     the laws note down, `history` and `bill` say whether those were spooled into it. `viewers` is
-    the history's directory when viewers wrote logs into it.
+    the history's directory when viewers wrote logs into it. Rooms that ended before
+    `rooms_since_ms` are left out.
     """
 
     db: Database
@@ -88,6 +89,7 @@ class Given:
     at_rest: bool
     stale_ms: int
     scratch: sqlite3.Connection
+    rooms_since_ms: int = 0
     history: bool = False
     viewers: Path | None = None
     bill: bool = False

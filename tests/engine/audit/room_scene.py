@@ -118,7 +118,7 @@ async def play_room(stage: Stage, history: Path) -> str:
     await stage.wire.call("DEL", keys.log(topic), keys.log_meta(topic), keys.log_parts(topic))
     await logs.open(topic, _parts(room_id))
     await first.snapshot(topic)
-    recovered = topic_event("recovered-s0-e2", Recovered(at_ms=9, shard=0))
+    recovered = topic_event("recovered-s0-e2-0", Recovered(at_ms=9, shard=0))
     await logs.publish(topic, [recovered], shard=0, mark=(2, 0))
     await logs.publish(mine, [_claim("paid", 6)], shard=0, mark=(1, 6))
     await first.follow(topic)
