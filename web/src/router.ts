@@ -1,6 +1,7 @@
 /** Four pages, each its own chunk. `meta.title` is a key of the catalogue. */
-import { createRouter, createWebHistory } from "vue-router";
-import { t, type Key } from "./i18n";
+import { watch } from "vue";
+import { createRouter, createWebHistory, type RouteLocationNormalized } from "vue-router";
+import { locale, t, type Key } from "./i18n";
 
 declare module "vue-router" {
   interface RouteMeta {
@@ -40,6 +41,8 @@ export const router = createRouter({
   ],
 });
 
-router.afterEach((to) => {
+const title = (to: RouteLocationNormalized): void => {
   document.title = to.meta.title ? t(to.meta.title) : "Kaituan 开团";
-});
+};
+router.afterEach(title);
+watch(locale, () => title(router.currentRoute.value));

@@ -61,11 +61,11 @@ test("a second in which nothing happened is a zero", () => {
 
 test("words of marks never lie on each other, and a flash start goes first", () => {
   const crowd = Array.from({ length: 9 }, (_, n) => ({ at_ms: 500 + n, kind: "pin", what: `${n}` }));
-  const placed = placeMarks([...crowd, { at_ms: 499, kind: "flash_start", what: "f" }], 0, 1_000);
+  const placed = placeMarks([...crowd, { at_ms: 499, kind: "flash_start", what: "f" }], 0, 1_000, 900);
   expect(placed).toHaveLength(10);
   expect(placed.filter((one) => one.lane !== null)).toHaveLength(2);
   expect(placed.find((one) => one.mark.what === "f")?.lane).toBe(0);
-  expect(placeMarks([{ at_ms: 990, kind: "pin", what: "x" }], 0, 1_000)[0]?.align).toBe("right");
+  expect(placeMarks([{ at_ms: 990, kind: "pin", what: "x" }], 0, 1_000, 900)[0]?.align).toBe("right");
 });
 
 test("an offer's phase and price by the server's clock", () => {

@@ -4,7 +4,7 @@
  */
 import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./schema.gen";
-import { sessionOf, signOut, type Door } from "./session";
+import { lapsed, sessionOf, signOut, type Door } from "./session";
 
 export type Schemas = components["schemas"];
 
@@ -39,7 +39,7 @@ export function apiFor(door: Door | "nobody"): Client<paths> {
     },
     onResponse({ response }) {
       // The token is no longer good: the page shows its sign-in again.
-      if (response.status === 401 && door !== "nobody") signOut(door);
+      if (response.status === 401 && door !== "nobody") signOut(door, sessionOf(door) !== null || lapsed[door]);
     },
   });
   clients.set(door, client);

@@ -26,7 +26,7 @@ export async function call<T>(
   });
   return answer<T>(
     sent.then(async (response) => {
-      if (response.status === 401 && session && door) signOut(door);
+      if (response.status === 401 && session && door) signOut(door, true);
       const said: unknown = await response.json().catch(() => ({}));
       return response.ok ? { data: said as T, response } : { error: said, response };
     }),

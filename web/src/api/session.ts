@@ -30,6 +30,9 @@ const sessions = reactive(
   Object.fromEntries(DOORS.map((door) => [door, stored(door)])) as Record<Door, Session | null>,
 );
 
+/** Whose sign-in ran out, until they sign in again: their page says so. */
+export const lapsed = reactive<Record<Door, boolean>>({ customer: false, guide: false, hq: false });
+
 export function sessionOf(door: Door): Session | null {
   const session = sessions[door];
   return session && session.expires_at_ms > Date.now() ? session : null;
@@ -41,6 +44,7 @@ export function useSession(door: Door): ComputedRef<Session | null> {
 
 export function signedIn(door: Door, session: Session): void {
   sessions[door] = session;
+  lapsed[door] = false;
   try {
     sessionStorage.setItem(keyOf(door), JSON.stringify(session));
   } catch {
@@ -48,7 +52,9 @@ export function signedIn(door: Door, session: Session): void {
   }
 }
 
-export function signOut(door: Door): void {
+/** `isLapsed`: the server no longer takes the token. */
+export function signOut(door: Door, isLapsed = false): void {
+  lapsed[door] = isLapsed;
   sessions[door] = null;
   try {
     sessionStorage.removeItem(keyOf(door));

@@ -2,7 +2,7 @@
  * The evening in one chart: claims and payments per second above, stock below, one time axis.
  *
  * Two grids with linked axes: what a flash start or a pin did can be read straight down from its
- * mark to the stock. Pure: the same board, words and colours give the same options.
+ * mark to the stock. Pure: the same board, words, colours and width give the same options.
  */
 import type { EChartsCoreOption } from "echarts/core";
 
@@ -30,7 +30,8 @@ export interface ChartColours {
 
 export const MARKS_MAX = 12;
 const LANES = 2;
-const LABEL_SHARE = 0.19; // of the chart's width at 1280 px
+const LABEL_PX = 156; // the widest words with their padding, and some air
+const SIDES_PX = 68; // left and right of the grid
 export const SPAN_MS = 600_000;
 
 type Point = [number, number];
@@ -60,8 +61,17 @@ export interface Placed {
   align: "left" | "center" | "right";
 }
 
-/** Words of marks on two levels, never on each other; a flash start has the first choice. */
-export function placeMarks(marks: readonly BoardMark[], from_ms: number, to_ms: number): Placed[] {
+/**
+ * Words of marks on two levels, never on each other nor beyond the chart of so many pixels; a
+ * flash start has the first choice.
+ */
+export function placeMarks(
+  marks: readonly BoardMark[],
+  from_ms: number,
+  to_ms: number,
+  widthPx: number,
+): Placed[] {
+  const label = Math.min(1, LABEL_PX / Math.max(1, widthPx - SIDES_PX));
   const span = Math.max(1, to_ms - from_ms);
   const taken: number[][] = Array.from({ length: LANES }, () => []);
   const first = (mark: BoardMark): number => (mark.kind === "flash_start" ? 0 : 1);
@@ -69,9 +79,9 @@ export function placeMarks(marks: readonly BoardMark[], from_ms: number, to_ms: 
     .sort((a, b) => first(a) - first(b) || b.at_ms - a.at_ms)
     .map((mark) => {
       const x = (mark.at_ms - from_ms) / span;
-      const align = x > 0.9 ? "right" : x < 0.1 ? "left" : "center";
-      const middle = x + { left: 0.5, center: 0, right: -0.5 }[align] * LABEL_SHARE;
-      const free = taken.findIndex((lane) => lane.every((one) => Math.abs(one - middle) > LABEL_SHARE));
+      const align = x < label / 2 ? "left" : x > 1 - label / 2 ? "right" : "center";
+      const middle = x + { left: 0.5, center: 0, right: -0.5 }[align] * label;
+      const free = taken.findIndex((lane) => lane.every((one) => Math.abs(one - middle) > label));
       taken[free]?.push(middle);
       return { mark, lane: free < 0 ? null : free, align };
     });
@@ -149,9 +159,10 @@ function lines(
   words: ChartWords,
   colours: ChartColours,
   from_ms: number,
+  widthPx: number,
 ): object[] {
   const recent = board.marks.filter((mark) => mark.at_ms >= from_ms).slice(-MARKS_MAX);
-  const marks = placeMarks(recent, from_ms, board.at_ms);
+  const marks = placeMarks(recent, from_ms, board.at_ms, widthPx);
   const upper = (points: readonly Point[]): Point[] => everySecond(points, from_ms, board.at_ms);
   const plain = { type: "line", symbol: "none", animation: false };
   return [
@@ -192,6 +203,7 @@ export function boardChart(
   stock: readonly BoardStock[],
   words: ChartWords,
   colours: ChartColours,
+  widthPx: number,
 ): EChartsCoreOption {
   const from_ms = axisStart(board, stock);
   return {
@@ -209,6 +221,6 @@ export function boardChart(
       valueFormatter: (n: unknown) => (typeof n === "number" ? words.number(n) : "–"),
     },
     ...axes(from_ms, board, words, colours),
-    series: lines(board, stock, words, colours, from_ms),
+    series: lines(board, stock, words, colours, from_ms, widthPx),
   };
 }

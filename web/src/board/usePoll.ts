@@ -63,12 +63,14 @@ export function usePoll<T>(ask: () => Promise<T>, everyMs = EVERY_MS): Poll<T> {
     void once();
     ticker = window.setInterval(() => (now.value = Date.now()), 1_000);
     document.addEventListener("visibilitychange", shown);
+    window.addEventListener("online", shown); // a line that is back is not waited for
   });
   onBeforeUnmount(() => {
     stopped = true;
     window.clearTimeout(timer);
     window.clearInterval(ticker);
     document.removeEventListener("visibilitychange", shown);
+    window.removeEventListener("online", shown);
   });
 
   const age_ms = computed(() => Math.max(0, now.value - answeredAt.value));

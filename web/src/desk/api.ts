@@ -34,6 +34,13 @@ export async function shelfChoices(): Promise<Answer<OfferView[]>> {
   return { ok: true, data: got.data.offers.filter((offer) => !over.has(offer.phase)) };
 }
 
+/** How many units an offer has, null while that cannot be read. */
+export async function unitsOf(offerId: string): Promise<number | null> {
+  const params = { path: { offer_id: offerId } };
+  const got = await answer(apiFor("nobody").GET("/v1/offers/{offer_id}", { params }));
+  return got.ok ? got.data.availability.total : null;
+}
+
 export const createRoom = (room: NewRoom): Promise<Answer<Room>> =>
   call("POST", "/v1/rooms", { door: "guide", body: room, key: newKey("room") });
 

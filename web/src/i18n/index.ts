@@ -58,7 +58,7 @@ export function has(key: string): key is Key {
 
 const yuan = computed(() => new Intl.NumberFormat(locale.value, { minimumFractionDigits: 2 }));
 const day = computed(
-  () => new Intl.DateTimeFormat(locale.value, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false }),
+  () => new Intl.DateTimeFormat(locale.value, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
 );
 const count = computed(() => new Intl.NumberFormat(locale.value));
 

@@ -15,6 +15,12 @@ export const staffEn: Record<keyof typeof staffZhCN, string> = {
   "staff.notHq": "This is not an account of headquarters. Guides sign in at the desk.",
   "staff.notGuide": "This is not a guide's account. Headquarters signs in at the board.",
   "staff.failed": "That did not work and nothing was changed. Please try again. ({code})",
+  "staff.lapsed": "Your sign-in has expired; sign in again. What you did so far stands.",
+  "error.room_state": "The room has moved on meanwhile, so this step is not possible now. Nothing was changed.",
+  "error.not_on_shelf": "This offer is not on the room's shelf any more. Nothing was changed.",
+  "error.not_launchable": "This offer has its own schedule, so a host cannot launch it. Nothing was changed.",
+  "error.already_launched": "This flash was launched already, in another room. Nothing was changed.",
+  "error.outside_campaign": "Its campaign is not running now, so it cannot be launched. Nothing was changed.",
   "staff.again": "Try again",
 
   "desk.title": "Guide's desk",

@@ -13,6 +13,12 @@ export const staffZhCN = {
   "staff.notHq": "这个账号不是总部账号。导购请到导购台登录。",
   "staff.notGuide": "这个账号不是导购账号。总部请到总部看板登录。",
   "staff.failed": "没有成功，没有任何改动，请再试一次。（{code}）",
+  "staff.lapsed": "登录已过期，请重新登录。之前做的都已生效。",
+  "error.room_state": "直播间的状态已经变了，现在不能这样做。没有任何改动。",
+  "error.not_on_shelf": "这件商品已不在货架上。没有任何改动。",
+  "error.not_launchable": "这件商品有自己的开抢时间，不能由主播开抢。没有任何改动。",
+  "error.already_launched": "这场秒杀已在别的直播间开抢过了。没有任何改动。",
+  "error.outside_campaign": "活动现在不在进行，不能开抢。没有任何改动。",
   "staff.again": "再试一次",
 
   "desk.title": "导购台",

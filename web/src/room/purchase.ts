@@ -141,7 +141,8 @@ export class Purchase {
     const got = await answer(this.api.GET("/v1/claims/{claim_id}", { params: { path: { claim_id: id } } }));
     if (got.ok && id === this.state.press?.claim_id) await this.refundsOf(got.data);
     this.isFollowing = false;
-    if (this.isGone || id !== this.state.press?.claim_id) return;
+    if (this.isGone) return;
+    if (id !== this.state.press?.claim_id) return this.wake(); // another claim is followed by now
     if (got.ok) this.state.claim = got.data;
     else if (got.problem.code === "claim_lost") this.state.lost = true;
     else if (!isPassing(got.problem)) {

@@ -19,6 +19,7 @@ export function refusalWords(problem: Problem, stock: StockEvent | undefined): W
   const tone = "waiting";
   switch (code) {
     case "sold_out":
+      if (hopeOf(stock) === "available") return { tone, says: t("buy.justGone"), next: t("buy.justGoneSays") };
       return hopeOf(stock) === "held"
         ? { tone, says: t("buy.heldByOthers", { n: number(stock?.held ?? 0) }), next: t("buy.stay") }
         : { tone, says: t("buy.soldOut"), next: t("buy.lookShelf") };
