@@ -42,7 +42,9 @@ async def start_all(supervisor: Supervisor, given: Settings, say: Say) -> Settin
     settings = with_addresses(settings, api.getsockname()[1], gateway.getsockname()[1])
     if not settings.provider_url:
         settings = await _start_sandbox(supervisor, settings)
-    await supervisor.start([_settler(settings), _worker(settings), _broadcaster(settings)])
+    await supervisor.start(
+        [_settler(settings), _worker(settings), _broadcaster(settings), _law_watch(settings)]
+    )
     # Before the API, which hands out its address.
     await supervisor.start([_gateway(settings, gateway.fileno())])
     await supervisor.start(
@@ -175,6 +177,10 @@ def _worker(settings: Settings) -> Service:
 
 def _broadcaster(settings: Settings) -> Service:
     return Service(name="broadcast", argv=_python("workers.broadcast"), env=_environ(settings))
+
+
+def _law_watch(settings: Settings) -> Service:
+    return Service(name="laws", argv=_python("workers.law_watch"), env=_environ(settings))
 
 
 def _gateway(settings: Settings, fd: int) -> Service:

@@ -1,7 +1,6 @@
 """`python -m workers.main`: the process that does what happens next.
 
-Sweeps lapsed holds, ends unpaid payments, sends refunds, repeats what is not applied yet and
-checks the laws.
+Sweeps lapsed holds, ends unpaid payments, sends refunds and repeats what is not applied yet.
 Waits for stores that are away, at the start as later; refuses one that it may not trust.
 SIGTERM and SIGINT drain: the turns under way are finished, at most for DRAIN_S.
 """
@@ -12,10 +11,11 @@ import functools
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
 import uvloop
 
 from campaigns.payment.sandbox_client import SandboxClient
@@ -29,7 +29,6 @@ from engine.store import check_database, check_hot_store, connect
 from engine.wire import Wire
 from workers import pay_watch, refunds, sweep
 from workers.clock import Clock
-from workers.laws import LAWS_MAX, LawChecks
 from workers.loop import Loop, Parts, backoff_ms, describe, is_outage, wait_any
 from workers.repeats import Repeats
 
@@ -75,12 +74,6 @@ def loops_of(parts: Parts) -> list[Loop]:
             every_ms=settings.repeat_every_ms,
             batch_max=outside_max,
         ),
-        make(
-            "laws",
-            LawChecks(parts).run_once,
-            every_ms=settings.law_check_every_ms,
-            batch_max=LAWS_MAX,
-        ),
     ]
 
 
@@ -119,13 +112,15 @@ async def _check(settings: Settings, db: Database) -> None:
     await check_database(db, unsafe=settings.unsafe_store)
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """The whole process, until `stop` is set."""
+async def run(
+    settings: Settings, stop: asyncio.Event, loops_in: Callable[[Parts], list[Loop]] = loops_of
+) -> None:
+    """The whole process with the loops that `loops_in` makes, until `stop` is set."""
     tries, trouble = 0, ""
     while not stop.is_set():
         try:
             async with wired(settings) as parts:
-                await _serve(parts, stop)
+                await _serve(parts, stop, loops_in(parts))
         except Exception as error:
             is_away = isinstance(error, RefusedStart) and error.code in _AWAY
             if not (is_away or is_outage(error)):
@@ -138,8 +133,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await wait_any([stop], wait_ms / 1000)
 
 
-async def _serve(parts: Parts, stop: asyncio.Event) -> None:
-    loops = loops_of(parts)
+async def _serve(parts: Parts, stop: asyncio.Event, loops: list[Loop]) -> None:
     tasks = {asyncio.create_task(loop.run(stop), name=loop.name) for loop in loops}
     if parts.settings.queue_url:
         clock = Clock(parts.settings.queue_url, [loop.bell for loop in loops])
@@ -172,26 +166,28 @@ async def _heartbeat(loops: list[Loop]) -> None:
         log.info("alive: %s%s", counts, f"; in trouble: {troubled}" if troubled else "")
 
 
-async def _main() -> None:
+async def _main(settings: Settings, loops_in: Callable[[Parts], list[Loop]]) -> None:
     stop = asyncio.Event()
     running_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         running_loop.add_signal_handler(number, stop.set)
-    await run(load(), stop)
+    await run(settings, stop, loops_in)
 
 
-def main() -> None:
-    """Entry point; a start that cannot work ends with one sentence."""
+def serve(loops_in: Callable[[Parts], list[Loop]], *, name: str, clock: bool) -> None:
+    """The process of these loops; a start that cannot work ends with one sentence."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Each try to reach a store is told by the loops already, once.
     for chatty in ("arq", "httpx", "httpcore", "engine.wire", "engine.shards"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main())
+            settings = load()
+            given = settings if clock else msgspec.structs.replace(settings, queue_url="")
+            runner.run(_main(given, loops_in))
     except KaituanError as error:
-        sys.exit(f"The worker cannot start: {error}")
+        sys.exit(f"The {name} cannot start: {error}")
 
 
 if __name__ == "__main__":
-    main()
+    serve(loops_of, name="worker", clock=True)

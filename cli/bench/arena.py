@@ -97,7 +97,7 @@ class Arena:
 @contextmanager
 def _paused(arena: Arena) -> Iterator[None]:
     # The broadcaster follows the settler's stream, too; there is no room here.
-    names = ("settle", "worker", "sandbox", "broadcast", "gateway")
+    names = ("settle", "worker", "sandbox", "broadcast", "laws", "gateway")
     arena.pause(*names)
     try:
         yield

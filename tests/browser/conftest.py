@@ -37,7 +37,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="package")
 async def whole_house(browser: Browser) -> AsyncIterator[House]:
-    async with opened_house() as one:
+    async with opened_house(law_check_every_ms=15_000) as one:
         # As in the demo: elsewhere a browser's console tells that there are no sign-ins to show.
         keep_doors(one.fresh.supervisor.place.folder, one.fresh.shop, one.fresh.keys)
         yield one

@@ -28,6 +28,8 @@ async def dump(house: House) -> dict[str, Any]:
     """Every row of every table and every key of the hot store."""
     found: dict[str, Any] = {}
     for table in metadata.sorted_tables:
+        if table.name == "law_checks":  # written on a timer, whoever asks for what
+            continue
         rows = await house.rows(f'SELECT t::text FROM "{table.name}" t ORDER BY 1')
         found[table.name] = [row[0] for row in rows]
     names = sorted(await house.ask("KEYS", "*"))
