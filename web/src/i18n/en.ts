@@ -211,7 +211,7 @@ export const en: Record<keyof typeof zhCN, string> = {
   "order.refunding": "Refund under way",
   "order.refunded": "Refunded",
 
-  "error.offline": "No answer came, so it is not known whether this went through. Check your network, look at what is shown, then try again.",
+  "error.offline": "No answer came; check your network. If you were changing something, look whether it shows before you try again.",
   "error.unknown": "That did not work. Nothing was changed; please try again.",
   "error.busy": "Busy; try again in a moment. Orders are safe.",
   "error.reopening": "Recovering; orders are safe. Try again in a moment.",

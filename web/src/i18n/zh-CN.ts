@@ -209,7 +209,7 @@ export const zhCN = {
   "order.refunding": "退款中",
   "order.refunded": "已退款",
 
-  "error.offline": "没有收到回应，还不知道有没有成功。请检查网络，看看现在的状态，再试一次。",
+  "error.offline": "没有收到回应，请检查网络。如果刚才在改动什么，先看看有没有生效，再试一次。",
   "error.unknown": "没有成功。没有任何改动，请再试一次。",
   "error.busy": "系统忙，请稍后再试。已下的订单不受影响。",
   "error.reopening": "系统恢复中，已下的订单不受影响，请稍后再试。",

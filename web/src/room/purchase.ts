@@ -13,6 +13,7 @@ export interface Press {
   price_id: string;
   claim_id?: string;
   paid?: boolean;
+  cancelled?: boolean; // given up here; the claim itself says so a little later
 }
 
 const REPEAT_CAP_MS = 5_000;
@@ -212,7 +213,9 @@ export class Purchase {
     this.state.problem = null;
     const got = await answer(this.api.POST("/v1/claims/{claim_id}/cancel", { params: { path: { claim_id: id } } }));
     this.state.busy = "";
+    const press = this.state.press;
     if (!got.ok) this.state.problem = got.problem;
+    else if (press?.claim_id === id) this.keep({ ...press, cancelled: true });
     this.wake();
   }
 

@@ -75,7 +75,7 @@ export function stepWords(purchase: Purchase, now: number): Words | null {
       return { tone: "success", says: t("buy.paid"), next: t("buy.paidSays", { order: claim?.order_id ?? "" }) };
     case "released":
       if (press?.paid) return { tone: "waiting", says: t("buy.releasedPaid") };
-      return { tone: "waiting", says: t("buy.released"), next: t(whyReleased(claim?.reason ?? "")) };
+      return { tone: "waiting", says: t("buy.released"), next: t(whyReleased(press?.cancelled ? "cancelled" : (claim?.reason ?? ""))) };
     case "late":
       return {
         tone: isBack ? "info" : "waiting",
@@ -99,7 +99,7 @@ export function stepWords(purchase: Purchase, now: number): Words | null {
 
 function whyReleased(reason: string) {
   if (reason === "cancelled") return "buy.releasedSays.cancelled" as const;
-  return reason === "lapsed" || reason === "expired" || reason === ""
+  return reason === "lapsed" || reason === "expired"
     ? ("buy.releasedSays.lapsed" as const)
     : ("buy.releasedSays.other" as const);
 }
