@@ -100,6 +100,8 @@ def demo(
         sys.exit(3)
     if summary is None:
         console.print("Stopped before the evening had ended; nothing is left running.")
+    elif not once:
+        console.print("The doors are closed; nothing is left running.")
     if summary is None or not summary.ok:
         sys.exit(1)
 

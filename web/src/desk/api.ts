@@ -34,11 +34,11 @@ export async function shelfChoices(): Promise<Answer<OfferView[]>> {
   return { ok: true, data: got.data.offers.filter((offer) => !over.has(offer.phase)) };
 }
 
-/** How many units an offer has, null while that cannot be read. */
+/** How many units an offer has; null when that cannot be read, or its stock is not opened yet. */
 export async function unitsOf(offerId: string): Promise<number | null> {
   const params = { path: { offer_id: offerId } };
   const got = await answer(apiFor("nobody").GET("/v1/offers/{offer_id}", { params }));
-  return got.ok ? got.data.availability.total : null;
+  return (got.ok && got.data.availability.total) || null;
 }
 
 export const createRoom = (room: NewRoom): Promise<Answer<Room>> =>
