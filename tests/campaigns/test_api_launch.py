@@ -99,6 +99,21 @@ async def test_it_is_launched_once(api: World) -> None:
     problem(await act(api, other, "launch", ask(offer)), 409, "already_launched")
 
 
+async def test_of_two_rooms_at_once_one_launches_it(api: World) -> None:
+    offer, one = await live_room(api)
+    guide = api.guide("gd_li")
+    other = await schedule(api, guide, store_id="store_b", offers=[offer["offer_id"]])
+    await act(api, other["room_id"], "live", by=guide)
+    answers = await asyncio.gather(
+        *(act(api, one, "launch", ask(offer, 1_000)) for _ in range(6)),
+        *(act(api, other["room_id"], "launch", ask(offer, 2_000), by=guide) for _ in range(6)),
+    )
+    said = [(answer.status_code, answer.json().get("code")) for answer in answers]
+    assert set(said) == {(200, None), (409, "already_launched")}
+    assert said[0] != said[-1]
+    assert len({answer.json().get("starts_at_ms") for answer in answers} - {None}) == 1
+
+
 async def test_its_window_stays_within_the_campaign(api: World) -> None:
     now = now_ms()
     offer, room_id = await live_room(api, ends_at_ms=now + 300_000)

@@ -233,6 +233,17 @@ async def test_a_room_token_names_what_its_holder_may_see(api: World) -> None:
     assert limited["expires_at_ms"] <= now_ms() + 20_000
 
 
+async def test_another_guides_room_is_not_there(api: World) -> None:
+    room_id = (await schedule(api))["room_id"]
+    await act(api, room_id, "live")
+    other = api.guide("gd_li")
+    for step, body in (
+        *(("live", None), ("pause", None), ("end", None), ("shelf", {"offers": []})),
+        *(("pin", {"offer_id": None}), ("launch", {"offer_id": "ofr_x", "countdown_ms": 0})),
+    ):
+        problem(await act(api, room_id, step, body, by=other), 404, "room_not_found")
+
+
 async def test_no_screen_shows_a_number_out_of_a_name(api: World) -> None:
     offer = (await api.campaign())["offers"][0]["offer_id"]
     async with api.db.begin() as session:

@@ -177,6 +177,20 @@ async def test_the_rate_is_given_back_with_time(hot: Redis, valkey_url: str) -> 
     await wire.close()
 
 
+async def test_what_is_not_archived_is_not_trimmed(hot: Redis, valkey_url: str) -> None:
+    wire = Wire(valkey_url, load_all().values())
+    await wire.start()
+    logs = RoomLogs(wire, settings=Settings(room_log_max=2))
+    epoch = await opened(logs)
+    for number in range(5):
+        await logs.say(ROOM, f"m{number}", "熊", "a", str(number))
+    await logs.archived(ROOM, epoch, 1)
+    assert [one[0] for one in await logs.entries(ROOM, 0, 10)] == [2, 3, 4, 5]
+    await logs.archived(ROOM, epoch, 5)
+    assert [one[0] for one in await logs.entries(ROOM, 0, 10)] == [4, 5]
+    await wire.close()
+
+
 async def test_only_the_last_comments_are_kept_for_a_snapshot(hot: Redis, valkey_url: str) -> None:
     wire = Wire(valkey_url, load_all().values())
     await wire.start()

@@ -9,11 +9,23 @@ from sqlalchemy import text
 from campaigns.room.parts import shelf_offers
 from engine import keys
 from engine.ids import new_id
-from engine.room_events import Pin, decode, me_topic, part_of, room_topic
+from engine.room_events import (
+    Pin,
+    Stock,
+    decode,
+    encode,
+    me_topic,
+    part_of,
+    room_topic,
+    topic_event,
+)
+from engine.rooms import RoomLogs
 from tests.workers.acts import begin_paying, confirm, give_back, held, pay, restock
+from tests.workers.conftest import RivalMaker
 from tests.workers.hall import Hall, open_hall
 from tests.workers.stage import Stage
 from workers.broadcast import shelves
+from workers.broadcast.rooms import RoomKeeper
 
 
 @pytest_asyncio.fixture
@@ -164,6 +176,27 @@ async def test_rooms_that_are_on_come_before_all_that_may_be_one_day(
         )
     await hall.quiet()
     await hall.check(room)
+
+
+async def test_a_comparison_that_was_overtaken_is_not_told(hall: Hall, rival: RivalMaker) -> None:
+    stage = hall.stage
+    offer = await stage.offer(9)
+    room = await hall.room(offer)
+    await hall.begun(room)
+    await held(stage, offer, "ann")
+    newer = Stock(at_ms=1, offer_id=offer.id, available=1, held=1, sold=7, total=9)
+
+    async def overtake(step: str) -> None:
+        if step == "before room_publish":
+            await hall.logs.publish(room_topic(room), [topic_event("tick-s0-e1-9-x", newer)])
+
+    async with rival(overtake) as other:
+        rooms = shelves.Shelves(other.db)
+        await rooms.refresh()
+        logs = RoomLogs(other.inventory.wire, settings=stage.settings)
+        assert await RoomKeeper(other.db, other.inventory, logs, rooms).look() == 0
+    parts = (await hall.snapshot(room_topic(room))).parts
+    assert parts[part_of(newer)] == encode(newer)
 
 
 async def test_who_looks_at_an_old_room_does_not_keep_its_log_for_ever(hall: Hall) -> None:
