@@ -34,6 +34,19 @@ async def test_a_purchase_and_a_second_screen(house: House, screen: NewScreen) -
     assert not await mine.is_wider_than_itself()
 
 
+async def test_a_double_tap_neither_pays_nor_gives_up(house: House, screen: NewScreen) -> None:
+    room = await live_room(house, 3)
+    mine = await screen()
+    await enter(mine, room)
+    await claim(mine, sample_phone(305))
+    await mine.page.get_by_test_id("buy-cancel").dblclick()
+    await mine.page.get_by_test_id("buy-button").dblclick()
+    await until_step(mine, "pay")
+    # A reload loses the sheet, not the unit: the orders' button says that one waits to be paid.
+    await mine.page.reload()
+    await shows(mine, "open-orders", "data-unpaid", "1", within_s=15)
+
+
 async def test_the_hosts_pin_appears(house: House, screen: NewScreen) -> None:
     room = await live_room(house, 5, pinned=False)
     viewer = await screen()

@@ -93,3 +93,11 @@ async def test_pages_at_360_px_do_not_scroll_sideways(house: House, screen: NewS
             await one.go(path)
             await one.page.wait_for_load_state("networkidle")
             assert not await one.is_wider_than_itself(), f"{path} in {locale}"
+
+
+async def test_the_board_fits_a_phone(house: House, screen: NewScreen) -> None:
+    board = await screen(PHONE)
+    await board.go("/hq")
+    await staff_sign_in(board, "hq", house.fresh.keys.hq)
+    await eventually(lambda: is_shown(board, "tile-orders"), within_s=20)
+    assert not await board.is_wider_than_itself()
