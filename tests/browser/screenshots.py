@@ -81,7 +81,7 @@ async def _main(chromium: str) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as history:
         async with (
-            opened_house() as whole,
+            opened_house(law_check_every_ms=15_000) as whole,
             lived_in(whole, Path(history)) as house,
             launched(chromium) as browser,
         ):
