@@ -57,7 +57,7 @@ audit: $(STAMP) ## check the laws on what is running
 	@$(BIN)/kaituan audit $(ARGS)
 
 fuzz: $(STAMP) ## the property tests and seeded races, long
-	@$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
+	@$(BIN)/python -m pytest -m 'fuzz or long' --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
 schemas: $(STAMP) ## write docs/openapi.json and docs/protocol.json from the code
 	@$(BIN)/kaituan schemas $(ARGS)

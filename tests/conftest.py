@@ -30,7 +30,7 @@ from engine.store import connect
 _TEMPLATE = "kaituan_template"
 
 # `make fuzz` asks for the long one with --hypothesis-profile=fuzz.
-settings.register_profile("test", max_examples=100, stateful_step_count=30, deadline=None)
+settings.register_profile("test", max_examples=70, stateful_step_count=30, deadline=None)
 settings.register_profile("fuzz", max_examples=3_000, stateful_step_count=60, deadline=None)
 settings.load_profile("test")
 

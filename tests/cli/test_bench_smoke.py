@@ -1,6 +1,6 @@
 """`kaituan bench --quick` runs to its end, gives every figure, and leaves nothing behind.
 
-No speed is asserted: that is the benchmark's to report, not a test's.
+No speed is asserted: that is the benchmark's to report, not a test's. In make fuzz, for its length.
 """
 
 import os
@@ -47,7 +47,7 @@ def _bench(own_tmp: Path, file: Path, group: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick_bench_of_rooms_has_all_figures(own_tmp: Path, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_bytes(b'{"parts": "of another run"}')
@@ -68,7 +68,7 @@ def test_quick_bench_of_rooms_has_all_figures(own_tmp: Path, tmp_path: Path) -> 
     assert set(results.ratios) == set(rooms.RATIOS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick_bench_of_claims_has_all_figures(own_tmp: Path, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     told = _bench(own_tmp, file, "claims")
