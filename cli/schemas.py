@@ -1,6 +1,7 @@
 """`kaituan schemas`: docs/openapi.json and docs/protocol.json from the code, nothing is started."""
 
 from dataclasses import fields
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ def protocol_document() -> bytes:
     (from_viewer, to_viewer, event), named = msgspec.json.schema_components(
         shapes, ref_template="#/$defs/{name}"
     )
+    # Python 3.13 takes the indentation out of docstrings, older ones leave it.
+    for shape in named.values():
+        if "description" in shape:
+            shape["description"] = cleandoc(shape["description"])
     return _pretty(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

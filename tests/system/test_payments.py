@@ -101,7 +101,9 @@ async def ends_as_declared(house: House, everybody: list[Customer]) -> None:
 
         async def is_over(one: Customer = one, state: str = state) -> bool:
             seen = await house.buyer(one.name).look(one.claim_id)
-            return bool(seen["state"] == state)
+            told = "SELECT count(*) FROM payment_facts WHERE claim_id = $1 AND outcome IS NOT NULL"
+            # The hot state comes first, its settlement a moment later.
+            return bool(seen["state"] == state and await house.scalar(told, one.claim_id) == 1)
 
         await eventually(is_over, every_s=0.2)
         rows = await house.rows(
