@@ -1,7 +1,8 @@
 """What is still under way: rows with work due, shards that are not open or not settled.
 
 One list serves three: `await_rest` waits until nothing of it is left, S1 says that none of it
-is older than its deadline, and the laws that hold at rest rely on it.
+is older than its deadline, and the laws that hold at rest rely on it. What falls due within
+`SOON_MS` is under way too: it would change one store while an audit reads the other.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from engine.wire import Wire
 
 _SHOWN_MAX = 20
 _POLL_S = 0.1
+SOON_MS = 10_000  # longer than an audit of a full evening takes
 
 
 class Work(NamedTuple):
@@ -27,7 +29,7 @@ class Work(NamedTuple):
 
     `due` is when work on a row began to be due, in ms; `late` the same for a system that is
     running: there, what is leased or waits for its next try is not late. `clock` is the hot
-    store's for deadlines that its scripts set.
+    store's for deadlines that its scripts set. `lapses`: it falls due by the clock alone.
     """
 
     what: str
@@ -36,6 +38,7 @@ class Work(NamedTuple):
     due: str
     late: str
     clock: str = "wall"
+    lapses: bool = False
 
 
 _ASKED = "greatest(pay_expires_at_ms, next_at_ms, lease_until_ms)"
@@ -60,6 +63,7 @@ WORK = (
         "state = 'open'",
         "CASE WHEN reason = '' THEN pay_expires_at_ms ELSE 0 END",
         _ASKED,
+        lapses=True,
     ),
     Work(
         "payment attempt is not applied",
@@ -118,13 +122,14 @@ WORK = (
 )
 # I5's business as a law; for rest the sweeper's turn has to be over.
 _LAPSED = Work(
-    "order's hold has lapsed",
+    "order's hold has lapsed, or soon will",
     "orders",
     "claim_state = 'held' AND NOT EXISTS (SELECT 1 FROM payment_attempts a"
     " WHERE a.claim_id = orders.claim_id AND a.state = 'open')",
     "expires_at_ms",
     "expires_at_ms",
     "hot",
+    lapses=True,
 )
 
 
@@ -179,7 +184,8 @@ async def under_way(db: Database, wire: Wire) -> list[str]:
     clocks = {"wall": now_ms(), "hot": await hot_clock_ms(wire)}
     async with snapshot(db) as session:
         for work in (*WORK, _LAPSED):
-            waiting = await stuck(session, work, clocks[work.clock], at_rest=True)
+            cut_ms = clocks[work.clock] + (SOON_MS if work.lapses else 0)
+            waiting = await stuck(session, work, cut_ms, at_rest=True)
             found += [f"{work.table} {one}: {work.what}" for one in waiting.ids]
     return found
 

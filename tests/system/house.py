@@ -280,11 +280,6 @@ class House:
     async def lawful(self, *checked: str, within_s: float = 60) -> Report:
         """As `audited`; every law must hold, and these must have looked at something."""
         report = await self.audited(within_s=within_s)
-        for _ in range(3):
-            if report.broken != ("S1",):
-                break
-            # At rest a moment ago; then a hold fell due, and its release is being settled.
-            report = await self.audited(within_s=within_s)
         assert report.ok, "\n".join([*report.lines(), *self.logs()])
         for name in checked:
             assert report.law(name).checked > 0, "\n".join(report.lines())

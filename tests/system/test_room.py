@@ -17,9 +17,7 @@ from engine.ids import now_ms
 from tests.system.house import House, Sale
 from tests.waiting import eventually
 
-pytestmark = (
-    pytest.mark.long
-)  # seconds of kills, and seen to fail once by chance: in make fuzz until known why
+pytestmark = pytest.mark.slow
 
 VIEWERS = 40
 ROOM_LAWS = ("R1", "R2", "R3", "R4")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from engine.audit.rest import await_rest, under_way
+from engine.audit.rest import SOON_MS, await_rest, hot_clock_ms, under_way
 from engine.audit.run import LAWS, run_audit
 from tests.engine.audit.evening import Scene
 
@@ -49,7 +49,16 @@ async def test_nothing_is_changed_by_looking(scene: Scene, tmp_path: Path) -> No
 async def test_waiting_for_rest_says_what_is_under_way(scene: Scene) -> None:
     await scene.run("UPDATE orders SET expires_at_ms = 1 WHERE claim_state = 'held'")
     left = await await_rest(scene.db, scene.wire, 0.3)
-    assert [one.split(":")[1] for one in left] == [" order's hold has lapsed"]
+    assert [one.split(":")[1] for one in left] == [" order's hold has lapsed, or soon will"]
+
+
+async def test_what_falls_due_during_an_audit_is_not_at_rest(scene: Scene) -> None:
+    soon = await hot_clock_ms(scene.wire) + SOON_MS - 1_000
+    await scene.run(f"UPDATE orders SET expires_at_ms = {soon} WHERE claim_state = 'held'")
+    assert await await_rest(scene.db, scene.wire, 0) != []
+    later = soon + 3_600_000
+    await scene.run(f"UPDATE orders SET expires_at_ms = {later} WHERE claim_state = 'held'")
+    assert await await_rest(scene.db, scene.wire, 0) == []
 
 
 async def test_a_report_is_a_line_per_law_and_names_what_it_found(scene: Scene) -> None:
