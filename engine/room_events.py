@@ -167,12 +167,23 @@ def _shown(found: re.Match[str]) -> str:
     return f"{found[1] or ''}{digits[:3]}****{digits[-4:]}"
 
 
+def readable(text: str) -> str:
+    """The text without what nobody sees: control characters, and marks that turn the direction
+    of what follows or hide between the digits of a number. Joined emoji stay joined."""
+    seen: list[str] = []
+    for one in text:
+        joins = one == "\u200d" and bool(seen) and not seen[-1].isdigit()
+        if joins or one.isspace() or not unicodedata.category(one).startswith("C"):
+            seen.append(one)
+    return "".join(seen)
+
+
 def without_personal(text: str) -> str:
-    """The text with each mobile number as `138****1234` and each open id as `o****`.
+    """The readable text with each mobile number as `138****1234` and each open id as `o****`.
 
     What people write in a room shows nobody's number, their own neither.
     """
-    return _OPEN_ID.sub("o****", _MOBILE.sub(_shown, text))
+    return _OPEN_ID.sub("o****", _MOBILE.sub(_shown, readable(text)))
 
 
 def encode(event: AnyTopicEvent) -> str:

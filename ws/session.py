@@ -11,6 +11,7 @@ import msgspec
 
 from engine.errors import NotSignedIn, Unavailable
 from engine.ids import now_ms
+from engine.room_events import readable
 from engine.room_tokens import RoomPass, RoomTokens
 from engine.rooms import RoomLogs
 from ws import close_codes
@@ -158,7 +159,7 @@ class Session:
         self._refuse(viewer, "not_joined")
 
     async def _comment(self, viewer: Viewer, message: Comment) -> None:
-        text = " ".join(message.text.split())
+        text = " ".join(readable(message.text).split())
         trouble = self._why_not(viewer, message.topic, text)
         if trouble:
             self._refuse(viewer, trouble, message.id)
