@@ -78,7 +78,7 @@ async def test_the_laws_and_a_rebuild_know_the_launched_window(stage: Stage) -> 
         RoomIn(title="夜", store_id="s1", host_guide_id="g1", starts_at_ms=0, offers=[offer.id]),
     )
     await service.step(rooms, HQ, room.room_id, "live")
-    asked = LaunchIn(offer_id=offer.id, countdown_ms=300)
+    asked = LaunchIn(offer_id=offer.id, countdown_ms=3_000)  # buying below must be sooner
     said = await launch(rooms, Catalog(stage.db), HQ, room.room_id, asked)
     assert said.in_effect
     assert await buy(stage, offer, "m1") == "not_open"
