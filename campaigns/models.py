@@ -8,6 +8,7 @@ from campaigns.people import models as people
 from campaigns.refund import models as refund
 from campaigns.room import models as room
 from campaigns.sku import models as sku
+from campaigns.team import models as team
 from engine import models as shard
 from engine.db import Base
 from engine.ledger import models as ledger
@@ -26,4 +27,5 @@ __all__ = [
     "room",
     "shard",
     "sku",
+    "team",
 ]

@@ -44,7 +44,11 @@ class OfferClosed(Event, frozen=True, kw_only=True, tag="offer.closed"):
 
 
 class ClaimHeld(Event, frozen=True, kw_only=True, tag="claim.held"):
-    """What was known at the decision; `touch` says by which room or share link it came."""
+    """What was known at the decision; `touch` says by which room or share link it came.
+
+    A seat names its `team_id`; `consent` = 1: may be moved to another team of the offer;
+    `newcomer` = 1: it uses the right of a new customer.
+    """
 
     claim_id: str
     offer_id: str
@@ -58,6 +62,9 @@ class ClaimHeld(Event, frozen=True, kw_only=True, tag="claim.held"):
     key: str
     body_hash: str
     touch: str
+    team_id: str = ""
+    consent: str = ""
+    newcomer: str = ""
 
 
 class ClaimPaying(Event, frozen=True, kw_only=True, tag="claim.paying"):
@@ -68,7 +75,10 @@ class ClaimPaying(Event, frozen=True, kw_only=True, tag="claim.paying"):
 
 
 class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
-    """`retaken` = 1: the claim had been released and its units were taken again."""
+    """`retaken` = 1: the claim had been released and its units were taken again.
+
+    `landed` says where a late payment's seat is (`seat`, `other`, `new`), in `team_id`.
+    """
 
     claim_id: str
     offer_id: str
@@ -76,6 +86,8 @@ class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
     attempt_id: str
     units: Whole
     retaken: Whole
+    team_id: str = ""
+    landed: str = ""
 
 
 class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
@@ -116,6 +128,138 @@ class PaymentRefused(Event, frozen=True, kw_only=True, tag="payment.refused"):
     why: str
 
 
+class TeamOpened(Event, frozen=True, kw_only=True, tag="team.opened"):
+    """`team_kind`: team (its opener is the captain) or crowd (nobody's; `size` 0)."""
+
+    team_id: str
+    offer_id: str
+    campaign_id: str
+    version: Whole
+    team_kind: str
+    opener_id: str
+    size: Whole
+    deadline_ms: Whole
+
+
+class SeatEvent(Event, frozen=True, kw_only=True):
+    """`paid` are the paid seats after it."""
+
+    team_id: str
+    offer_id: str
+    claim_id: str
+    paid: Whole
+
+
+class SeatFilled(SeatEvent, frozen=True, kw_only=True, tag="team.seat_filled"):
+    pass
+
+
+class CrowdProgress(SeatEvent, frozen=True, kw_only=True, tag="crowd.progress"):
+    pass
+
+
+class SeatLeft(SeatEvent, frozen=True, kw_only=True, tag="team.seat_left"):
+    """`why`: as the release, refunded, unpaid (at the end of closing) or moved.
+
+    `captain_id` leads from now on.
+    """
+
+    why: str
+    captain_id: str
+
+
+class CrowdSeatLeft(SeatEvent, frozen=True, kw_only=True, tag="crowd.seat_left"):
+    why: str
+    captain_id: str
+
+
+class SeatMoved(Event, frozen=True, kw_only=True, tag="team.seat_moved"):
+    """A rescue; `team_id` is the new team."""
+
+    team_id: str
+    from_team_id: str
+    offer_id: str
+    claim_id: str
+
+
+class TeamSubsidised(Event, frozen=True, kw_only=True, tag="team.subsidised"):
+    team_id: str
+    offer_id: str
+    command_id: str
+    seats: Whole
+
+
+class CrowdReached(Event, frozen=True, kw_only=True, tag="crowd.reached"):
+    """The ladder's `step` (from 1) is latched, with its price."""
+
+    team_id: str
+    offer_id: str
+    step: Whole
+    price_id: str
+    price_fen: Whole
+    paid: Whole
+
+
+class Closing(Event, frozen=True, kw_only=True):
+    """The deadline: no new seats; `paying` ones are still being settled."""
+
+    team_id: str
+    offer_id: str
+    paying: Whole
+    paid: Whole
+
+
+class TeamClosing(Closing, frozen=True, kw_only=True, tag="team.closing"):
+    pass
+
+
+class CrowdClosing(Closing, frozen=True, kw_only=True, tag="crowd.closing"):
+    pass
+
+
+class Decided(Event, frozen=True, kw_only=True):
+    """`why`: full, reached, deadline or empty. No seat event follows."""
+
+    team_id: str
+    offer_id: str
+    why: str
+    paid: Whole
+    subsidy: Whole
+    step: Whole
+
+
+class TeamFormed(Decided, frozen=True, kw_only=True, tag="team.formed"):
+    pass
+
+
+class TeamFailed(Decided, frozen=True, kw_only=True, tag="team.failed"):
+    pass
+
+
+class CrowdFormed(Decided, frozen=True, kw_only=True, tag="crowd.formed"):
+    pass
+
+
+class CrowdFailed(Decided, frozen=True, kw_only=True, tag="crowd.failed"):
+    pass
+
+
+TeamEvent = (
+    TeamOpened
+    | SeatFilled
+    | SeatLeft
+    | SeatMoved
+    | TeamSubsidised
+    | TeamClosing
+    | TeamFormed
+    | TeamFailed
+    | CrowdProgress
+    | CrowdSeatLeft
+    | CrowdReached
+    | CrowdClosing
+    | CrowdFormed
+    | CrowdFailed
+)
 AnyEvent = (
     OfferOpened
     | OfferRestocked
@@ -127,6 +271,7 @@ AnyEvent = (
     | ClaimReturned
     | PaymentLate
     | PaymentRefused
+    | TeamEvent
 )
 
 

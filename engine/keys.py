@@ -52,6 +52,14 @@ def claims(shard: int) -> str:
     return f"{{s{shard}}}:claim:"
 
 
+def groups(shard: int) -> str:
+    """Prefix of all about teams: `<team_id>` hash, `<team_id>:seats` hash buyer_id → claim_id,
+    `deadlines` zset team_id by when to look next, `joinable:<offer_id>` zset team_id by deadline,
+    `openers:<offer_id>` hash buyer_id → their undecided team, and `newcomers:<campaign_id>` hash
+    buyer_id → the claim that used the right of a new customer."""
+    return f"{{s{shard}}}:team:"
+
+
 def idem(shard: int, buyer_id: str, offer_id: str, key: str) -> str:
     """String: the stored answer of a successful claim, with its body's hash."""
     return f"{{s{shard}}}:idem:{buyer_id}:{offer_id}:{key}"

@@ -56,6 +56,7 @@ class Script:
         self.source = "\n".join([shebang, "; ".join(bindings), *included, body])
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._head: tuple[str, str, int] = ("EVALSHA", self.sha, len(self.keys))
+        self.names = frozenset((*self.keys, *self.args))
         self._names = (*self.keys, *self.args)
 
     def _bad(self, why: str) -> RefusedStart:

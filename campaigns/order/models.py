@@ -35,6 +35,7 @@ class Order(Base):
             postgresql_using="brin",
             postgresql_with={"autosummarize": "on"},
         ),
+        Index("orders_team", "team_id", postgresql_where=text("team_id IS NOT NULL")),
         Index("orders_release_due", "id", postgresql_where=text("release_due")),
     )
 
@@ -65,4 +66,11 @@ class Order(Base):
     refunded_fen: Mapped[int] = mapped_column(BigInteger, default=0)
     credit: Mapped[dict[str, Any]] = mapped_column(JSONB)
     touch: Mapped[str] = mapped_column(Text, default="")
+    team_id: Mapped[str | None] = mapped_column(Text)
+    # '' none, `taken`, or `left`; what its team was decided with stays `taken`
+    seat: Mapped[str] = mapped_column(Text, default="", server_default="")
+    consent: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    newcomer: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    # What was split when it stood: of a team's order when the team formed. NULL: not yet.
+    split_fen: Mapped[int | None] = mapped_column(BigInteger)
     release_due: Mapped[bool] = mapped_column(default=False)  # rejected: its claim must go back

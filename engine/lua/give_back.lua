@@ -5,6 +5,7 @@
 -- @key offers prefix
 -- @key limits prefix
 -- @key claims prefix
+-- @key groups prefix
 -- @key did string marker of the refund's id
 -- @arg epoch str
 -- @arg run_id str
@@ -15,6 +16,8 @@
 -- @include fence
 -- @include emit
 -- @include load
+-- @include teams
+-- @include seats
 -- @returns returned left | done | not_paid state | too_many left | unknown | reopening
 if redis.call('EXISTS', did) == 1 then return { 'done' } end
 local c = load(claim_id)
@@ -33,5 +36,6 @@ redis.call('HSET', claims .. claim_id, 'units', left)
 if left == 0 then
   redis.call('HSET', claims .. claim_id, 'state', 'returned')
   redis.call('PEXPIREAT', claims .. claim_id, c.keep_until_ms)
+  leave_seat(claim_id, c, 'paid', 'refunded')
 end
 return { 'returned', tostring(left) }

@@ -8,6 +8,7 @@
 -- @key holds prefix
 -- @key deadlines zset
 -- @key claims prefix
+-- @key groups prefix
 -- @arg epoch str
 -- @arg run_id str
 -- @arg claim_id str
@@ -16,6 +17,8 @@
 -- @include fence
 -- @include emit
 -- @include load
+-- @include teams
+-- @include seats
 -- @include free
 -- @returns released (now or before) | held | paying | paid | returned | unknown | reopening
 local c = load(claim_id)
@@ -27,5 +30,5 @@ local fits = (receipt and c.state == 'paying' and c.attempt_id == attempt_id)
 if not fits then return { c.state } end
 emit('claim.released', 'claim_id', claim_id, 'offer_id', c.offer_id, 'why', why,
   'attempt_id', attempt_id, 'units', c.units)
-free(claim_id, c, c.units)
+free(claim_id, c, c.units, why)
 return { 'released' }

@@ -8,12 +8,15 @@
 -- @key holds prefix
 -- @key deadlines zset
 -- @key claims prefix
+-- @key groups prefix
 -- @arg epoch str
 -- @arg run_id str
 -- @arg batch int
 -- @include fence
 -- @include emit
 -- @include load
+-- @include teams
+-- @include seats
 -- @include free
 -- @returns swept released looked_at | reopening
 local due = redis.call('ZRANGE', deadlines, '-inf', now, 'BYSCORE', 'LIMIT', 0, batch)
@@ -24,7 +27,7 @@ for _, claim_id in ipairs(due) do
   if c and (c.epoch ~= epoch or tonumber(c.seq) <= settled) then
     emit('claim.released', 'claim_id', claim_id, 'offer_id', c.offer_id, 'why', 'lapsed',
       'attempt_id', '', 'units', c.units)
-    free(claim_id, c, c.units)
+    free(claim_id, c, c.units, 'lapsed')
     released = released + 1
   end
 end

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from engine import keys
-from engine.inventory import OfferConfig
+from engine.offers import OfferConfig, config_of
 from engine.replay.shard import Answer, Claim, Offer, Shard
 
 
@@ -160,10 +160,8 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
 
 
 def _offer(fields: Mapping[str, str]) -> OfferView:
-    config: dict[str, Any] = {name: fields[name] for name in OfferConfig.__struct_fields__}
-    config["prices"] = [price.split("|") for price in reversed(fields["prices"].split())]
     return OfferView(
-        config=msgspec.convert(config, OfferConfig, strict=False),
+        config=config_of(fields),
         state=fields["state"],
         total=int(fields["total"]),
         available=int(fields["available"]),

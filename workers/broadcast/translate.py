@@ -81,7 +81,7 @@ def sort_out(shard: int, epoch: int, entries: Entries) -> Batch:
             batch.touched.setdefault(event.offer_id)
         if isinstance(event, OfferEvent):
             batch.offers.append(event)
-        elif not isinstance(event, OfferRestocked):
+        elif isinstance(event, ClaimEvent):
             batch.claims.append(event)
     return batch
 

@@ -1,5 +1,5 @@
--- free(claim_id, c, units) gives a held or paying claim's units and limits back.
-local function free(claim_id, c, units)
+-- free(claim_id, c, units, why) gives a held or paying claim's units, limits and seat back.
+local function free(claim_id, c, units, why)
   redis.call('HINCRBY', offers .. c.offer_id, 'held', -units)
   redis.call('HINCRBY', offers .. c.offer_id, 'available', units)
   redis.call('HINCRBY', limits .. c.offer_id, c.buyer_id, -units)
@@ -8,4 +8,5 @@ local function free(claim_id, c, units)
   redis.call('ZREM', deadlines, claim_id)
   redis.call('HSET', claims .. claim_id, 'state', 'released')
   redis.call('PEXPIREAT', claims .. claim_id, c.keep_until_ms)
+  leave_seat(claim_id, c, c.state, why)
 end

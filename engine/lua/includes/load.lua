@@ -1,8 +1,10 @@
--- load(claim_id) reads a claim as a table of strings; nil when there is none.
-local function load(claim_id)
-  local flat = redis.call('HGETALL', claims .. claim_id)
+-- load(claim_id) reads a claim, team_of(team_id) a team, as tables of strings; nil when there is none.
+local function read(key)
+  local flat = redis.call('HGETALL', key)
   if #flat == 0 then return nil end
-  local c = {}
-  for i = 1, #flat, 2 do c[flat[i]] = flat[i + 1] end
-  return c
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
 end
+local function load(claim_id) return read(claims .. claim_id) end
+local function team_of(team_id) return read(groups .. team_id) end

@@ -1,0 +1,1 @@
+"""Group buys: teams of two or three, and crowds."""

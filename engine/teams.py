@@ -1,0 +1,99 @@
+"""The typed commands on teams: a seat is a claim with its stock and limits, held before payment.
+
+Paying, releasing and giving back a seat are the same commands as for any claim
+(engine/inventory.py); here are those that only teams have.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine import keys
+from engine.commands import Commands, Reply
+from engine.ids import new_nonce
+
+_SEAT_FREE = (
+    *("idem", "nonce", "buyer_id", "qty", "price_id", "key", "body_hash", "touch"),
+    *("team_id", "consent", "newcomer"),
+)
+
+
+class Teams(Commands):
+    """Commands on seats and teams over one wire."""
+
+    async def seat(
+        self,
+        shard: int,
+        *,
+        offer_id: str,
+        campaign_id: str,
+        buyer_id: str,
+        qty: int,
+        price_id: str,
+        key: str,
+        body_hash: str,
+        team_id: str = "",
+        consent: bool = False,
+        newcomer: bool = False,
+        touch: str = "",
+    ) -> Reply:
+        """held|stored (claim_id, price_id, price_fen, expires_at_ms) or why not.
+
+        `team_id` "" opens a team, or takes a seat of the offer's crowd.
+        """
+        idem = keys.idem(shard, buyer_id, offer_id, key)
+        packed = self._ready("seat", (shard, offer_id, campaign_id), _SEAT_FREE).pack(
+            *(idem, new_nonce(), buyer_id, str(qty), price_id, key, body_hash, touch),
+            *(team_id, "1" if consent else "", "1" if newcomer else ""),
+        )
+        return await self._reply(self.wire.send(packed))
+
+    async def close(self, shard: int, batch: int, *, again_ms: int) -> Reply:
+        """closing (looked_at, team_id …): teams past their deadline, at most `batch`.
+
+        Those are looked at again after `again_ms`.
+        """
+        return await self._run("team_close", shard, None, batch=batch, again_ms=again_ms)
+
+    async def decide(self, shard: int, team_id: str, unpaid: Sequence[str] = ()) -> Reply:
+        """formed | failed | waiting (paying) | left (seats) | not_closing (state) | unknown.
+
+        `unpaid` are claims that may still be paying: they leave when the closing is over.
+        """
+        listed = msgspec.json.encode(list(unpaid)).decode()
+        return await self._run("team_decide", shard, None, team_id=team_id, unpaid=listed)
+
+    async def move(self, shard: int, claim_id: str, team_id: str) -> Reply:
+        """moved (new team's state) | not_paid | no_consent | no_seat | not_failing | unknown."""
+        return await self._run("team_move", shard, None, claim_id=claim_id, team_id=team_id)
+
+    async def subsidise(
+        self, shard: int, team_id: str, *, command_id: str, seats: int, epoch: int | None = None
+    ) -> Reply:
+        """subsidised (state) | over_budget (left) | no_seat (left) | not_open (state) | done |
+        unknown."""
+        return await self._run(
+            "team_subsidise",
+            shard,
+            epoch,
+            did=keys.did(shard, command_id),
+            team_id=team_id,
+            command_id=command_id,
+            seats=seats,
+        )
+
+    async def state(self, shard: int, team_id: str) -> dict[str, str]:
+        """The team's hash; empty when the hot store knows none of that id."""
+        return await self.hash_of(keys.groups(shard) + team_id)
+
+    async def seats(self, shard: int, team_id: str) -> dict[str, str]:
+        """buyer_id → claim_id of those who sit in it."""
+        return await self.hash_of(f"{keys.groups(shard)}{team_id}:seats")
+
+    async def joinable(self, shard: int, offer_id: str, now_ms: int, most: int) -> list[str]:
+        """Ids of teams with a free seat, earliest deadline first."""
+        found = await self.wire.call(
+            *("ZRANGE", f"{keys.groups(shard)}joinable:{offer_id}", now_ms, "+inf"),
+            *("BYSCORE", "LIMIT", 0, most),
+        )
+        return [one.decode() for one in found]
