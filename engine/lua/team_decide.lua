@@ -2,6 +2,7 @@
 -- Decide a closing team. While seats are being paid it waits; at `closing_max_ms` after its
 -- deadline these count as unpaid and leave it: they keep their units until the receipt, and a
 -- payment then is late. Who they are the caller reads from the orders, a bounded batch at a time.
+-- The call that makes seats leave decides nothing: a rescue of the others comes before the end.
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offers prefix
@@ -33,7 +34,7 @@ if tonumber(t.paying) > 0 then
   end
   t = team_of(team_id)
   if t.state ~= 'closing' then return { t.state } end
-  if tonumber(t.paying) > 0 then return { 'left', tostring(left) } end
+  return { 'left', tostring(left) }
 end
 if t.kind == 'crowd' and tonumber(t.step) > 0 then
   end_team(team_id, t, 'formed', 'reached')
