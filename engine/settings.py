@@ -126,6 +126,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     repeat_every_ms: int = 500
     repeat_after_ms: int = 2_000
 
+    # Teams
+    teams_every_ms: int = 250
+    team_again_ms: int = 500  # until a team past its deadline is looked at again
+    team_batch_max: int = 200  # teams of a shard looked at in a turn
+    team_unpaid_max: int = 500  # unpaid seats that leave at the end of a closing, in one call
+    rescue_batch_max: Annotated[int, msgspec.Meta(ge=2)] = 50  # moves of an offer in a turn
+    rescue_targets_max: int = 100  # forming teams looked at for free seats
+
     # Database
     pool_max: int = 10
 

@@ -1,6 +1,7 @@
 """`python -m workers.main`: the process that does what happens next.
 
-Sweeps lapsed holds, ends unpaid payments, sends refunds and repeats what is not applied yet.
+Sweeps lapsed holds, ends unpaid payments, decides teams at their deadline, sends refunds and
+repeats what is not applied yet.
 Waits for stores that are away, at the start as later; refuses one that it may not trust.
 SIGTERM and SIGINT drain: the turns under way are finished, at most for DRAIN_S.
 """
@@ -31,6 +32,7 @@ from workers import pay_watch, refunds, sweep
 from workers.clock import Clock
 from workers.loop import Loop, Parts, backoff_ms, describe, is_outage, wait_any
 from workers.repeats import Repeats
+from workers.teams import TeamWatch
 
 log = logging.getLogger("worker")
 
@@ -67,6 +69,12 @@ def loops_of(parts: Parts) -> list[Loop]:
             functools.partial(refunds.run_once, parts),
             every_ms=WATCH_EVERY_MS,
             batch_max=outside_max,
+        ),
+        make(
+            "teams",
+            TeamWatch(parts).run_once,
+            every_ms=settings.teams_every_ms,
+            batch_max=settings.team_batch_max,
         ),
         make(
             "repeats",

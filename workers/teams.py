@@ -1,0 +1,171 @@
+"""What becomes of teams at their deadline: closing, rescue, decision; in bounded batches.
+
+The scripts decide and know the time; this loop only asks, often enough. A team that is closing is
+looked at again and again until it is decided. Who is still paying when the closing is over leaves
+first; then consenting members of a team that would fail are moved (rescue.py); then it is decided.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+
+from campaigns.order.models import Order
+from engine import keys
+from engine.errors import Unavailable
+from engine.teams import Teams
+from workers.loop import Parts, each
+from workers.rescue import Leftover, Member, OpenTeam, plan
+
+log = logging.getLogger(__name__)
+
+ROUNDS_MAX = 3  # plans of one offer in a turn: a seat that was just lost asks for another
+_MEMBER = ("state", "seat", "consent", "newcomer", "paid_at_ms")
+
+
+class TeamWatch:
+    """The turns of one process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._teams = Teams(parts.inventory.wire, parts.inventory.epochs)
+
+    async def run_once(self) -> int:
+        """A batch of each shard; how many teams past their deadline were looked at."""
+        looked_at, unreachable = 0, None
+        for shard in range(self._parts.settings.shards):
+            try:
+                looked_at += await self._shard(shard)
+            except Unavailable as error:  # reopening, or no campaign there yet
+                unreachable = error
+        if unreachable is not None and not self._parts.inventory.wire.connected:
+            raise unreachable
+        return looked_at
+
+    async def _shard(self, shard: int) -> int:
+        settings = self._parts.settings
+        reply = await self._teams.close(
+            shard, settings.team_batch_max, again_ms=settings.team_again_ms
+        )
+        if reply.what != "closing":
+            return 0
+        closing = reply.details[1:]
+        await each(closing, lambda team_id: self._let_unpaid_go(shard, team_id))
+        put_off = await self._rescue(shard, closing)
+        due = [team_id for team_id in closing if team_id not in put_off]
+        await each(due, lambda team_id: self._decide(shard, team_id))
+        return int(reply.details[0])
+
+    async def _let_unpaid_go(self, shard: int, team_id: str) -> None:
+        """When the closing is over, those who still have not paid leave."""
+        team = await self._teams.state(shard, team_id)
+        if team.get("state") != "closing" or team["paying"] == "0":
+            return
+        closing_ms = int(await self._of_offer(shard, team["offer_id"], "closing_max_ms"))
+        if await hot_now_ms(self._teams) < int(team["deadline_ms"]) + closing_ms:
+            return
+        reply = await self._teams.decide(shard, team_id, await self._unpaid(team_id))
+        log.info("team %s: the closing is over: %s", team_id, reply)
+
+    async def _unpaid(self, team_id: str) -> list[str]:
+        query = (
+            select(Order.claim_id)
+            .where(Order.team_id == team_id, Order.seat == "taken", Order.claim_state == "paying")
+            .order_by(Order.claim_id)
+            .limit(self._parts.settings.team_unpaid_max)
+        )
+        async with self._parts.db.begin() as session:
+            return list(await session.scalars(query))
+
+    async def _decide(self, shard: int, team_id: str) -> None:
+        reply = await self._teams.decide(shard, team_id)
+        if reply.what in ("formed", "failed"):
+            log.info("team %s is %s", team_id, reply.what)
+
+    async def _rescue(self, shard: int, closing: Sequence[str]) -> set[str]:
+        """Move whom a plan moves; the teams whose decision waits for the rest of their plan."""
+        by_offer: dict[str, list[str]] = {}
+        for team_id in closing:
+            team = await self._teams.state(shard, team_id)
+            if team.get("kind") == "team" and _would_fail(team):
+                by_offer.setdefault(team["offer_id"], []).append(team_id)
+        put_off: set[str] = set()
+        for offer_id, team_ids in by_offer.items():
+            put_off |= await self._rescue_of(shard, offer_id, team_ids)
+        return put_off
+
+    async def _rescue_of(self, shard: int, offer_id: str, team_ids: Sequence[str]) -> set[str]:
+        settings = self._parts.settings
+        left = settings.rescue_batch_max
+        for _ in range(ROUNDS_MAX):
+            leftovers = await self._leftovers(shard, team_ids)
+            if not any(member.consent for one in leftovers for member in one.members):
+                return set()
+            planned = plan(
+                leftovers,
+                await self._open_teams(shard, offer_id),
+                newcomers_only=await self._of_offer(shard, offer_id, "newcomers_only") == "1",
+                moves_max=left,
+            )
+            refused = 0
+            for move in planned.moves:
+                reply = await self._teams.move(shard, move.claim_id, move.team_id)
+                left -= reply.what == "moved"
+                refused += reply.what != "moved"
+                log.info("rescue of %s into %s: %s", move.claim_id, move.team_id, reply.what)
+            if planned.put_off:
+                # A run that could move nobody has no reason to wait for another.
+                return set(planned.put_off) if left < settings.rescue_batch_max else set()
+            if not refused:
+                break
+        return set()
+
+    async def _of_offer(self, shard: int, offer_id: str, field: str) -> str:
+        raw: bytes = await self._teams.wire.call("HGET", keys.offers(shard) + offer_id, field)
+        return raw.decode()
+
+    async def _leftovers(self, shard: int, team_ids: Iterable[str]) -> list[Leftover]:
+        found = []
+        for team_id in team_ids:
+            team = await self._teams.state(shard, team_id)
+            if team.get("state") != "closing" or not _would_fail(team):
+                continue
+            seats = await self._teams.seats(shard, team_id)
+            members = [await self._member(shard, *seat) for seat in seats.items()]
+            paid = sorted(
+                (one for one in members if one), key=lambda one: (one[0], one[1].claim_id)
+            )
+            missing = int(team["size"]) - int(team["paid"]) - int(team["subsidy"])
+            found.append(Leftover(team_id, missing, tuple(member for _, member in paid)))
+        return found
+
+    async def _member(self, shard: int, buyer_id: str, claim_id: str) -> tuple[int, Member] | None:
+        raw = await self._teams.wire.call("HMGET", keys.claims(shard) + claim_id, *_MEMBER)
+        state, seat, consent, newcomer, paid_at_ms = ((part or b"").decode() for part in raw)
+        if state != "paid" or seat != "1":
+            return None
+        return int(paid_at_ms or 0), Member(claim_id, buyer_id, consent == "1", newcomer == "1")
+
+    async def _open_teams(self, shard: int, offer_id: str) -> list[OpenTeam]:
+        now_ms, most = await hot_now_ms(self._teams), self._parts.settings.rescue_targets_max
+        found = []
+        for team_id in await self._teams.joinable(shard, offer_id, now_ms, most):
+            team = await self._teams.state(shard, team_id)
+            if team.get("state") != "forming":
+                continue
+            buyers = frozenset(await self._teams.seats(shard, team_id))
+            taken = sum(int(team[one]) for one in ("held", "paying", "paid", "subsidy"))
+            free = int(team["size"]) - taken
+            found.append(OpenTeam(team_id, free, int(team["deadline_ms"]), buyers))
+        return found
+
+
+async def hot_now_ms(teams: Teams) -> int:
+    """The hot store's clock."""
+    seconds, micros = await teams.wire.call("TIME")
+    return int(seconds) * 1_000 + int(micros) // 1_000
+
+
+def _would_fail(team: dict[str, str]) -> bool:
+    """Nothing that could still fill it is under way."""
+    return team["state"] == "closing" and team["held"] == "0" and team["paying"] == "0"
