@@ -18,8 +18,10 @@ from campaigns.order.models import Order
 from campaigns.payment.attempts import release_by_receipt, repeat_begin
 from campaigns.payment.facts import apply_fact
 from campaigns.refund.done import give_units_back
+from campaigns.team.subsidy import apply_team_command
 from engine.ids import now_ms
 from engine.models import ShardPosition
+from engine.teams import Teams
 from workers.alarms import raise_alarm
 from workers.loop import Parts, describe, each, is_outage
 
@@ -123,6 +125,17 @@ KINDS = (
         ),
         lambda parts, due: give_units_back(parts.db, parts.inventory, due.id),
         frozenset({"not_paid", "too_many", "unknown"}),
+    ),
+    Kind(
+        "team command",
+        _query("team_commands", "created_at_ms", "t.applied_seq IS NULL AND t.outcome IS NULL"),
+        lambda parts, due: apply_team_command(
+            parts.db,
+            Teams(parts.inventory.wire, parts.inventory.epochs),
+            due.id,
+            epoch=due.epoch,
+        ),
+        frozenset({"unknown"}),
     ),
 )
 

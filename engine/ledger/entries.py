@@ -60,6 +60,15 @@ def order_split(
     return Entry(f"split:{order_id}", "split", order_id, at_ms, lines)
 
 
+def subsidy_seat(command_id: str, amount_fen: int, at_ms: int) -> Entry:
+    """Seats of a team that the merchant filled: subsidy → HQ for their price, once per command.
+
+    No customer paid it and no order stands for it, so nobody has a share of it.
+    """
+    line = Line(chart.SUBSIDY, chart.HQ, amount_fen)
+    return Entry(f"subsidy:{command_id}", "subsidy", None, at_ms, (line,))
+
+
 def refund_done(
     refund_id: str,
     provider: str,

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ledger import chart
-from engine.ledger.entries import Entry, Line, Standing, order_split, payment_received, refund_done
+from engine.ledger.entries import (
+    Entry,
+    Line,
+    Standing,
+    order_split,
+    payment_received,
+    refund_done,
+    subsidy_seat,
+)
 from engine.ledger.splits import Credit, SplitPlan
 
 PLAN = SplitPlan(promoter_bps=800, upline_bps=200, store_bps=1500, level_two=True, cap_bps=3000)
@@ -41,6 +49,12 @@ def test_a_standing_order_is_split_out_of_escrow() -> None:
         chart.store("s1"): 2985,
         chart.HQ: 14_925,
     }
+
+
+def test_a_subsidy_seat_is_paid_to_hq_by_the_subsidy() -> None:
+    entry = subsidy_seat("tcm1", 1_980, 8)
+    assert (entry.reference, entry.order_id) == ("subsidy:tcm1", None)
+    assert net(entry) == {chart.SUBSIDY: -1_980, chart.HQ: 1_980}
 
 
 def test_a_payment_that_never_stood_goes_straight_back() -> None:
