@@ -91,7 +91,8 @@ class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
 
 
 class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
-    """`why`: lapsed, closed, void, rejected, cancelled, wrong_amount or wrong_currency."""
+    """`why`: lapsed, closed, void, rejected, cancelled, wrong_amount, wrong_currency, or late
+    (its seat had left its team, and its payment found no landing)."""
 
     claim_id: str
     offer_id: str

@@ -93,6 +93,7 @@ redis.call('HINCRBY', o, 'sold', units)
 redis.call('HSET', claims .. claim_id, 'state', 'paid', 'payment_id', fact_id)
 redis.call('PERSIST', claims .. claim_id)
 if t then
+  redis.call('HSET', claims .. claim_id, 'paid_at_ms', now)
   if landed == 'new' then t = team_of(team_id) end
   if landed ~= '' then take_seat(team_id, t, claim_id, c, 'paid')
   else

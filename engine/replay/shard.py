@@ -7,7 +7,7 @@ below zero or a limit passed, at that very instant.
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.events import (
     AnyEvent,
@@ -23,6 +23,10 @@ from engine.events import (
     PaymentRefused,
 )
 from engine.inventory import OfferConfig
+from engine.replay import seats, teams
+from engine.replay.state import Answer, Claim, Contradiction, Offer, Team
+
+__all__ = ["Answer", "Claim", "Contradiction", "Offer", "Shard", "Team"]
 
 # From which states a claim can reach a state; a retake is the one way back.
 _FROM = {
@@ -34,71 +38,14 @@ _FROM = {
 }
 
 
-class Contradiction(Exception):
-    """An event that does not fit the state before it; the text names both."""
-
-
-@dataclass(slots=True)
-class Offer:
-    """`taken` are the units held, paying or sold."""
-
-    config: OfferConfig
-    total: int
-    state: str = "open"
-    taken: int = 0
-
-    @property
-    def available(self) -> int:
-        return self.total - self.taken
-
-
-@dataclass(slots=True)
-class Claim:
-    """One claim as the hot store knows it; `epoch` and `seq` are those of its birth.
-
-    `unsaid` = 1: a rebuild made it paying because of an open attempt, and its event is to come.
-    """
-
-    claim_id: str
-    offer_id: str
-    campaign_id: str
-    buyer_id: str
-    units: int
-    price_id: str
-    price_fen: int
-    expires_at_ms: int
-    epoch: int
-    seq: int
-    keep_until_ms: int
-    state: str = "held"
-    attempt_id: str = ""
-    pay_expires_at_ms: int = 0
-    payment_id: str = ""
-    unsaid: int = 0
-
-    @property
-    def is_live(self) -> bool:
-        """Whether its units count as taken and against the limits."""
-        return self.state in ("held", "paying", "paid")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The stored answer to a successful claim request."""
-
-    body_hash: str
-    claim_id: str
-    price_id: str
-    price_fen: int
-    expires_at_ms: int
-
-
 @dataclass
 class Shard:
     """The state; `configs` are the offers' rules, which the events do not repeat.
 
     `answers` are by (buyer, offer, key), `did` is the time by the id of a row whose event has
-    been emitted, `unsettled` the (seq, at_ms) of the events behind `settled_seq`.
+    been emitted, `unsettled` the (seq, at_ms) of the events behind `settled_seq`; `openers` are
+    the open teams by (offer, buyer who opened and leads it), `seats` the claims by (team, buyer),
+    `newcomers` by (campaign, buyer).
     """
 
     shard: int
@@ -112,6 +59,10 @@ class Shard:
     did: dict[str, int] = field(default_factory=dict)
     limits: Counter[tuple[str, str]] = field(default_factory=Counter)
     unsettled: deque[tuple[int, int]] = field(default_factory=deque)
+    teams: dict[str, Team] = field(default_factory=dict)
+    openers: dict[tuple[str, str], str] = field(default_factory=dict)
+    seats: dict[tuple[str, str], str] = field(default_factory=dict)
+    newcomers: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def apply(self, event: AnyEvent) -> None:
         """Take the next event; Contradiction when it cannot be the next one."""
@@ -125,10 +76,10 @@ class Shard:
                 offer.total += event.units
                 if offer.total != event.total:
                     raise Contradiction(f"{event} makes a total of {offer.total}")
-                self._do(event.command_id, event.at_ms)
+                self.do(event.command_id, event.at_ms)
             case OfferClosed():
                 self._offer(event.offer_id).state = event.state
-                self._do(event.command_id, event.at_ms)
+                self.do(event.command_id, event.at_ms)
             case ClaimHeld():
                 self._hold(event)
             case ClaimPaying():
@@ -137,12 +88,15 @@ class Shard:
                 self._paid(event)
             case ClaimReleased():
                 self._units(event.claim_id, event.units)
+                seats.released(self, self._claim(event.claim_id))
                 self._take(self._step(event.claim_id, "released"), -event.units)
             case ClaimReturned():
                 self._returned(event)
             case PaymentLate() | PaymentRefused():
                 self._claim(event.claim_id)
-                self._do(event.fact_id, event.at_ms)
+                self.do(event.fact_id, event.at_ms)
+            case _:
+                teams.apply(self, event)
         self.seq = event.seq
         self.unsettled.append((event.seq, event.at_ms))
 
@@ -151,6 +105,22 @@ class Shard:
         self.settled_seq = max(self.settled_seq, seq)
         while self.unsettled and self.unsettled[0][0] <= self.settled_seq:
             self.unsettled.popleft()
+
+    def fork(self) -> "Shard":
+        """A copy that goes its own way."""
+        return replace(
+            self,
+            offers={one: replace(offer) for one, offer in self.offers.items()},
+            claims={one: replace(claim) for one, claim in self.claims.items()},
+            teams={one: replace(team) for one, team in self.teams.items()},
+            answers=dict(self.answers),
+            did=dict(self.did),
+            limits=self.limits.copy(),
+            unsettled=self.unsettled.copy(),
+            openers=dict(self.openers),
+            seats=dict(self.seats),
+            newcomers=dict(self.newcomers),
+        )
 
     def _open(self, event: OfferOpened) -> None:
         if event.offer_id in self.offers or event.offer_id not in self.configs:
@@ -175,6 +145,8 @@ class Shard:
         asked = (event.buyer_id, event.offer_id, event.key)
         if event.claim_id in self.claims or asked in self.answers:
             raise Contradiction(f"{event.claim_id} or its key {event.key} was there before")
+        if event.team_id or config.team is not None:
+            seats.held(self, claim, event)
         self._take(claim, event.qty)
         self.claims[event.claim_id] = claim
         self.answers[asked] = Answer(
@@ -191,16 +163,20 @@ class Shard:
             claim.unsaid = 0
             return
         self._step(event.claim_id, "paying")
+        seats.paying(self, claim, event)
         claim.attempt_id = event.attempt_id
         claim.pay_expires_at_ms = event.pay_expires_at_ms
 
     def _paid(self, event: ClaimPaid) -> None:
         self._units(event.claim_id, event.units)
+        before = self._claim(event.claim_id).state
         claim = self._step(event.claim_id, "retaken" if event.retaken else "paid")
+        if event.team_id or claim.team_id:
+            seats.paid(self, claim, event, before)
         if event.retaken:
             self._take(claim, event.units)
         claim.payment_id = event.fact_id
-        self._do(event.fact_id, event.at_ms)
+        self.do(event.fact_id, event.at_ms)
 
     def _returned(self, event: ClaimReturned) -> None:
         claim = self._claim(event.claim_id)
@@ -209,8 +185,9 @@ class Shard:
         self._take(claim, -event.units)
         claim.units = event.left
         if event.left == 0:
+            seats.returned(self, claim)
             self._step(event.claim_id, "returned")
-        self._do(event.refund_id, event.at_ms)
+        self.do(event.refund_id, event.at_ms)
 
     def _take(self, claim: Claim, units: int) -> None:
         offer = self._offer(claim.offer_id)
@@ -246,7 +223,8 @@ class Shard:
         claim.state = "paid" if to == "retaken" else to
         return claim
 
-    def _do(self, row_id: str, at_ms: int) -> None:
+    def do(self, row_id: str, at_ms: int) -> None:
+        """The row's one event is here."""
         if row_id in self.did:
             raise Contradiction(f"{row_id} has emitted its event before")
         self.did[row_id] = at_ms

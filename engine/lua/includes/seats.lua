@@ -1,8 +1,7 @@
 -- A claim takes, pays and leaves its seat. Nothing moves any more once its team is decided.
 local function take_seat(team_id, t, claim_id, c, as)
   redis.call('HSET', seats_of(team_id), c.buyer_id, claim_id)
-  redis.call('HSET', claims .. claim_id, 'team_id', team_id, 'seat', '1',
-    'taken_at_ms', now)
+  redis.call('HSET', claims .. claim_id, 'team_id', team_id, 'seat', '1')
   c.team_id, c.seat = team_id, '1'
   if c.newcomer == '1' then
     redis.call('HSET', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id, claim_id)
@@ -34,7 +33,6 @@ end
 local function seat_paid(team_id, t, claim_id, c)
   emit(t.kind == 'crowd' and 'crowd.progress' or 'team.seat_filled', 'team_id', team_id,
     'offer_id', t.offer_id, 'claim_id', claim_id, 'paid', t.paid)
-  redis.call('HSET', claims .. claim_id, 'paid_at_ms', now)
   if t.state == 'opening' then
     t.state = 'forming'
     redis.call('HSET', groups .. team_id, 'state', 'forming')
@@ -57,23 +55,31 @@ local function successor(team_id)
   end
   return best
 end
+-- The right to one open team follows the opener's lead: free when they leave it (they may have
+-- opened another since they left it before), theirs again should they succeed their successor.
+local function lead(team_id, t, before)
+  local openers = groups .. 'openers:' .. t.offer_id
+  if t.opener_id == before and redis.call('HGET', openers, before) == team_id then
+    redis.call('HDEL', openers, before)
+  elseif t.opener_id == t.captain_id then
+    redis.call('HSETNX', openers, t.opener_id, team_id)
+  end
+end
 local function leave_seat(claim_id, c, as, why)
   if c.seat ~= '1' then return end
+  if c.newcomer == '1' then -- also of a decided team: who got all money back is new again
+    redis.call('HDEL', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id)
+  end
   local t = team_of(c.team_id)
   if t.state == 'formed' or t.state == 'failed' then return end
   redis.call('HDEL', seats_of(c.team_id), c.buyer_id)
   redis.call('HSET', claims .. claim_id, 'seat', '')
-  if c.newcomer == '1' then
-    redis.call('HDEL', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id)
-  end
   c.seat = ''
   count(c.team_id, t, as, -1)
   if t.kind == 'team' and t.captain_id == c.buyer_id then
     t.captain_id = successor(c.team_id)
     redis.call('HSET', groups .. c.team_id, 'captain_id', t.captain_id)
-    if t.opener_id == c.buyer_id then
-      redis.call('HDEL', groups .. 'openers:' .. t.offer_id, c.buyer_id)
-    end
+    lead(c.team_id, t, c.buyer_id)
   end
   emit(t.kind .. '.seat_left', 'team_id', c.team_id, 'offer_id', t.offer_id, 'claim_id', claim_id,
     'why', why, 'paid', t.paid, 'captain_id', t.captain_id)
