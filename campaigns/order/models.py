@@ -73,4 +73,6 @@ class Order(Base):
     newcomer: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     # What was split when it stood: of a team's order when the team formed. NULL: not yet.
     split_fen: Mapped[int | None] = mapped_column(BigInteger)
+    # What a unit costs since its crowd formed at a lower price than `unit_price_fen`.
+    final_price_fen: Mapped[int | None] = mapped_column(BigInteger)
     release_due: Mapped[bool] = mapped_column(default=False)  # rejected: its claim must go back

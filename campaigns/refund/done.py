@@ -45,8 +45,9 @@ async def record_refund_done(
             return False
         standing = None
         if order is not None and order.payment_id == refund.payment_id:
-            plan, credit = from_snapshot(order.credit)
-            standing = Standing(plan, credit, order.paid_fen, order.refunded_fen)
+            if order.split_fen is not None:  # else its team is undecided, or has failed
+                plan, credit = from_snapshot(order.credit)
+                standing = Standing(plan, credit, order.paid_fen, order.refunded_fen)
             order.refunded_fen += refund.amount_fen
             if order.refunded_fen == order.paid_fen:
                 order.state = "refunded"

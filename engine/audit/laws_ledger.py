@@ -136,6 +136,12 @@ class Cause(NamedTuple):
 _INTO_ESCROW = "p.source LIKE 'clearing:%' AND p.destination = 'escrow'"
 _OUT_OF_ESCROW = "p.destination LIKE 'clearing:%' AND p.source = 'escrow'"
 _FROM_ESCROW = "p.source = 'escrow'"
+_SUBSIDY = "p.source = 'subsidy' AND p.destination = 'hq'"
+# A sale is split as soon as it is paid, a team's order when its team has formed.
+_SPLIT = """
+SELECT id, CASE WHEN team_id IS NULL THEN paid_fen ELSE split_fen END AS amount_fen FROM orders
+WHERE payment_id IS NOT NULL AND (team_id IS NULL OR split_fen > 0)
+"""
 CAUSES = (
     Cause("payment", "payment", "SELECT id, amount_fen FROM payment_facts", _INTO_ESCROW),
     Cause(
@@ -144,15 +150,28 @@ CAUSES = (
         "SELECT id, amount_fen FROM refunds WHERE state = 'done'",
         _OUT_OF_ESCROW,
     ),
+    Cause("split", "standing order", _SPLIT, _FROM_ESCROW),
     Cause(
-        "split",
-        "paid order",
-        "SELECT id, paid_fen AS amount_fen FROM orders WHERE payment_id IS NOT NULL",
-        _FROM_ESCROW,
+        "subsidy",
+        "applied subsidy",
+        "SELECT id, amount_fen FROM team_commands WHERE applied_seq IS NOT NULL",
+        _SUBSIDY,
     ),
 )
 
 
+# Which members of a decided and booked team have a split: those of a formed one, and of a failed
+# crowd whose buyers paid the regular price.
+_UNBOOKED = """
+SELECT o.id, t.id AS team_id, t.state, o.split_fen FROM teams t
+JOIN offers f ON f.id = t.offer_id JOIN orders o ON o.team_id = t.id
+WHERE t.booked_at_ms IS NOT NULL AND o.seat = 'taken' AND o.payment_id IS NOT NULL
+AND (o.split_fen IS NOT NULL) <> (t.state = 'formed'
+     OR (t.kind = 'crowd' AND f.config -> 'team' ->> 'charging' = 'regular'))
+UNION ALL
+SELECT o.id, t.id, t.state, o.split_fen FROM orders o JOIN teams t ON t.id = o.team_id
+WHERE t.decided_at_ms IS NULL AND o.split_fen IS NOT NULL
+"""
 # The only way to keep a cause from being posted, or refunded, twice at the same instant.
 _UNIQUE = text(
     """
@@ -186,6 +205,13 @@ async def m3_each_cause_once(given: Given) -> LawResult:
                         f"{cause.what} is {row['amount_fen'] or 'not there'}"
                     )
                     finding.expect(row["n"] == 1 and row["fen"] == row["amount_fen"], text_)
+        async for page in pages(session, _UNBOOKED):
+            for row in page:
+                said = "none" if row["split_fen"] is None else f"{row['split_fen']} fen"
+                text_ = (
+                    f"order {row['id']} of {row['state']} team {row['team_id']}: split of {said}"
+                )
+                finding.problem(text_)
         unique = await session.scalar(_UNIQUE)
         finding.expect(unique == 2, "the unique indexes of references and causes are not there")
         if given.bill:

@@ -32,7 +32,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """An order whose split was posted; `refunded_before_fen` = its refunds done before this one.
 
-    Read both sums under the order's row lock: two refunds must not see the same "before".
+    Read both sums under the order's row lock: two refunds must not see the same "before". Of a
+    team's order those done before its split count too: it was posted on what they had left.
     """
 
     plan: SplitPlan

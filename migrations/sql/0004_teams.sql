@@ -61,6 +61,8 @@ ALTER TABLE orders ADD COLUMN newcomer BOOLEAN DEFAULT false NOT NULL;
 
 ALTER TABLE orders ADD COLUMN split_fen BIGINT;
 
+ALTER TABLE orders ADD COLUMN final_price_fen BIGINT;
+
 UPDATE orders SET split_fen = paid_fen WHERE payment_id IS NOT NULL;
 
 CREATE INDEX orders_team ON orders (team_id) WHERE team_id IS NOT NULL;

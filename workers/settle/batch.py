@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.db import Database
 from engine.events import AnyEvent, decode
 from workers.settle.away import is_outage
+from workers.settle.book import Poison
 from workers.settle.dead_letters import bury, claims_with_open_letters
-from workers.settle.fold import Poison, fold
+from workers.settle.fold import fold
 from workers.settle.load import load_book
 from workers.settle.positions import LostRace, Position, move
 from workers.settle.write import write_book

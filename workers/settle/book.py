@@ -39,7 +39,14 @@ class OrderNow(msgspec.Struct, kw_only=True):
     payment_id: str | None = None
     paid_at_ms: int | None = None
     paid_fen: int = 0
+    refunded_fen: int = 0  # read only: refunds.done writes it
     release_due: bool = False
+    team_id: str | None = None
+    seat: str = ""
+    consent: bool = False
+    newcomer: bool = False
+    split_fen: int | None = None
+    final_price_fen: int | None = None
     fresh: bool = False
 
 
@@ -51,6 +58,50 @@ class OfferNow(msgspec.Struct):
     total: int
     held: int
     sold: int
+
+
+class TeamNow(msgspec.Struct, kw_only=True):
+    """A team while folding; `fresh` ones are inserted, the others updated."""
+
+    id: str
+    offer_id: str
+    campaign_id: str
+    version: int
+    kind: str
+    opener_id: str
+    captain_id: str
+    size: int
+    state: str
+    opened_at_ms: int
+    deadline_ms: int
+    why: str = ""
+    paid: int = 0
+    subsidy: int = 0
+    step: int = 0
+    decided_at_ms: int | None = None
+    booked_at_ms: int | None = None
+    fresh: bool = False
+
+    @property
+    def is_decided(self) -> bool:
+        """Formed or failed."""
+        return self.decided_at_ms is not None
+
+
+class TeamCommandNow(msgspec.Struct):
+    """A command on a team while folding."""
+
+    id: str
+    team_id: str
+    amount_fen: int
+    applied: bool
+
+
+class Intents(msgspec.Struct, frozen=True):
+    """What a payment's refund intents come to, done or not."""
+
+    fen: int = 0
+    units: int = 0
 
 
 class FactNow(msgspec.Struct):
@@ -72,13 +123,14 @@ class RefundNow(msgspec.Struct):
 
 
 class NewRefund(msgspec.Struct, frozen=True):
-    """A refund intent that an event asks for."""
+    """A refund intent that an event asks for; `units` go back on sale once it is done."""
 
     payment_id: str
     order_id: str | None
     claim_id: str
     cause: str
     amount_fen: int
+    units: int = 0
 
 
 class GuardTrip(msgspec.Struct, frozen=True):
@@ -91,22 +143,31 @@ class GuardTrip(msgspec.Struct, frozen=True):
     total: int
 
 
+class Poison(Exception):
+    """This event cannot follow from the rows that are there; it goes to the dead letters."""
+
+
 class Book(msgspec.Struct, kw_only=True):
     """Everything one batch touches. `seq` of the event goes with each applied id."""
 
     shard: int
     epoch: int
-    orders: dict[str, OrderNow] = {}  # by claim_id
+    orders: dict[str, OrderNow] = {}  # by claim_id; with all paid members of deciding teams
+    teams: dict[str, TeamNow] = {}
     offers: dict[str, OfferNow] = {}
     facts: dict[str, FactNow] = {}
     refunds: dict[str, RefundNow] = {}
     commands: dict[str, bool] = {}  # known offer commands, and whether they were applied
+    team_commands: dict[str, TeamCommandNow] = {}
+    intents: dict[str, Intents] = {}  # by payment of those members; missing: none
     attempts: set[str] = set()  # known payment attempts
     credits: dict[str, dict[str, Any]] = {}  # claim_id → snapshot for the order
 
     touched_orders: set[str] = set()
     touched_offers: set[str] = set()
+    touched_teams: set[str] = set()
     applied_commands: dict[str, int] = {}
+    applied_team_commands: dict[str, int] = {}
     applied_attempts: dict[str, int] = {}
     paid_attempts: dict[str, int] = {}
     released_attempts: dict[str, int] = {}

@@ -17,7 +17,8 @@ from engine.events import decode
 from engine.ids import now_ms
 from engine.models import DeadLetter
 from workers.settle.away import is_outage
-from workers.settle.fold import Poison, fold
+from workers.settle.book import Poison
+from workers.settle.fold import fold
 from workers.settle.load import load_book
 from workers.settle.write import write_book
 

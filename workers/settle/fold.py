@@ -18,9 +18,9 @@ from engine.events import (
     PaymentRefused,
 )
 from engine.ids import order_id_of
-from engine.ledger.entries import order_split
-from engine.ledger.splits import from_snapshot
-from workers.settle.book import Book, FactNow, GuardTrip, NewRefund, OfferNow, OrderNow
+from workers.settle.book import Book, FactNow, GuardTrip, NewRefund, OfferNow, OrderNow, Poison
+from workers.settle.booking import book_standing
+from workers.settle.fold_teams import book_seat, fold_team, team_of
 
 # event → claim_states it may find. `paying` may find paying: after a rebuild it is said again.
 FROM: dict[type, frozenset[str]] = {
@@ -29,10 +29,6 @@ FROM: dict[type, frozenset[str]] = {
     ClaimReleased: frozenset({"held", "paying"}),
     ClaimReturned: frozenset({"paid"}),
 }
-
-
-class Poison(Exception):
-    """This event cannot follow from the rows that are there; it goes to the dead letters."""
 
 
 def fold(book: Book, event: AnyEvent) -> None:
@@ -54,6 +50,8 @@ def fold(book: Book, event: AnyEvent) -> None:
             _back(book, event, "refused", event.why)
         case OfferOpened() | OfferRestocked() | OfferClosed():
             _offer(book, event)
+        case _:
+            fold_team(book, event)
 
 
 def _offer_of(book: Book, offer_id: str) -> OfferNow:
@@ -101,6 +99,8 @@ def _held(book: Book, event: ClaimHeld) -> None:
     snapshot = book.credits.get(event.claim_id)
     if snapshot is None:
         raise Poison(f"no published version {event.version} of campaign {event.campaign_id}")
+    if event.team_id:
+        team_of(book, event.team_id, event.offer_id)
     rejected = offer.held + offer.sold + event.qty > offer.total
     book.orders[event.claim_id] = OrderNow(
         id=order_id_of(event.claim_id),
@@ -124,6 +124,10 @@ def _held(book: Book, event: ClaimHeld) -> None:
         credit=snapshot,
         reason="guard" if rejected else "",
         release_due=rejected,
+        team_id=event.team_id or None,
+        seat="taken" if event.team_id else "",
+        consent=event.consent == "1",
+        newcomer=event.newcomer == "1",
         fresh=True,
     )
     if rejected:
@@ -156,6 +160,9 @@ def _paid(book: Book, event: ClaimPaid) -> None:
         raise Poison(f"payment {fact.id} of {fact.amount_fen} fen for {order.amount_fen}")
     if event.retaken and offer.held + offer.sold + order.units > offer.total:
         raise Poison(f"offer {offer.id} has no unit left for a retake")
+    if (order.team_id is None) != (event.team_id == ""):
+        raise Poison(f"claim {event.claim_id} is paid in team {event.team_id or 'none'}")
+    team = team_of(book, event.team_id, event.offer_id) if event.team_id else None
     if not event.retaken:
         offer.held -= order.units
     offer.sold += order.units
@@ -170,8 +177,14 @@ def _paid(book: Book, event: ClaimPaid) -> None:
     book.applied_facts[fact.id] = ("paid", event.seq)
     if event.attempt_id in book.attempts:
         book.paid_attempts[event.attempt_id] = event.seq
-    plan, credit = from_snapshot(order.credit)
-    book.postings.append(order_split(order.id, order.paid_fen, plan, credit, event.at_ms))
+    if team is None:
+        book_standing(book, order, event.at_ms)
+        return
+    order.team_id = team.id
+    if event.landed:
+        order.seat = "taken"
+    if team.is_decided:  # a letter that was settled afterwards
+        book_seat(book, team, order, event.at_ms)
 
 
 def _released(book: Book, event: ClaimReleased) -> None:

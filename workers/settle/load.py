@@ -1,6 +1,6 @@
 """Read the rows that a batch of events touches, locked, in a few statements.
 
-Locks are always taken in this order: offers, orders, (facts and refunds unlocked: only the
+Locks are always taken in this order: offers, teams, orders, (facts and refunds unlocked: only the
 settler decides them), then the ledger's accounts; whoever else locks more than one keeps it.
 """
 
@@ -23,9 +23,24 @@ from engine.events import (
     OfferRestocked,
     PaymentLate,
     PaymentRefused,
+    SeatEvent,
+    SeatMoved,
+    TeamEvent,
+    TeamFailed,
+    TeamFormed,
+    TeamSubsidised,
 )
 from engine.ledger.splits import Credit, SplitPlan, to_snapshot
-from workers.settle.book import Book, FactNow, OfferNow, OrderNow, RefundNow
+from workers.settle.book import (
+    Book,
+    FactNow,
+    Intents,
+    OfferNow,
+    OrderNow,
+    RefundNow,
+    TeamCommandNow,
+    TeamNow,
+)
 
 RULE = "v1"
 
@@ -33,12 +48,35 @@ _OFFERS = text(
     "SELECT id, state, total, held, sold FROM offers WHERE id = ANY(CAST(:ids AS text[])) "
     "ORDER BY id FOR UPDATE"
 )
-_ORDERS = text(
-    "SELECT id, claim_id, offer_id, campaign_id, version, buyer_id, qty, units, price_id,"
+# Other rows point to teams: only FOR NO KEY UPDATE lets them be inserted meanwhile.
+_TEAMS = text(
+    "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state,"
+    " opened_at_ms, deadline_ms, why, paid, subsidy, step, decided_at_ms, booked_at_ms FROM teams"
+    " WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR NO KEY UPDATE"
+)
+ORDER_COLUMNS = (
+    "id, claim_id, offer_id, campaign_id, version, buyer_id, qty, units, price_id,"
     " unit_price_fen, amount_fen, state, claim_state, claimed_at_ms, expires_at_ms, idem_key,"
     " body_hash, touch, credit, reason, pay_expires_at_ms, attempt_id, payment_id, paid_at_ms,"
-    " paid_fen, release_due FROM orders WHERE claim_id = ANY(CAST(:ids AS text[])) "
+    " paid_fen, refunded_fen, release_due, team_id, seat, consent, newcomer, split_fen,"
+    " final_price_fen"
+)
+_ORDERS = text(
+    f"SELECT {ORDER_COLUMNS} FROM orders WHERE claim_id = ANY(CAST(:ids AS text[])) "  # noqa: S608
     "ORDER BY id FOR UPDATE"
+)
+_ORDERS_AND_MEMBERS = text(
+    f"SELECT {ORDER_COLUMNS} FROM orders WHERE claim_id = ANY(CAST(:ids AS text[]))"  # noqa: S608
+    " OR (team_id = ANY(CAST(:teams AS text[])) AND seat = 'taken' AND claim_state = 'paid')"
+    " ORDER BY id FOR UPDATE"
+)
+_INTENTS = text(
+    "SELECT payment_id, CAST(sum(amount_fen) AS bigint), CAST(sum(units) AS int) FROM refunds"
+    " WHERE payment_id = ANY(CAST(:ids AS text[])) GROUP BY payment_id"
+)
+_TEAM_COMMANDS = text(
+    "SELECT id, team_id, amount_fen, applied_seq IS NOT NULL FROM team_commands"
+    " WHERE id = ANY(CAST(:ids AS text[]))"
 )
 _FACTS = text(
     "SELECT id, amount_fen, outcome, order_id, claim_id FROM payment_facts "
@@ -56,7 +94,9 @@ _PLANS = text(
     "JOIN unnest(CAST(:ids AS text[]), CAST(:versions AS int[])) AS asked(campaign_id, version) "
     "USING (campaign_id, version)"
 )
-_OLD_CLAIMS = (ClaimPaying, ClaimPaid, ClaimReleased, ClaimReturned)
+_OF_CLAIMS = (
+    *(ClaimHeld, ClaimPaying, ClaimPaid, ClaimReleased, ClaimReturned, SeatEvent, SeatMoved),
+)
 
 
 async def load_book(
@@ -67,10 +107,8 @@ async def load_book(
     offer_ids = {event.offer_id for event in events}
     for row in await _rows(session, _OFFERS, offer_ids):
         book.offers[row[0]] = OfferNow(*row)
-    claims = {event.claim_id for event in events if isinstance(event, _OLD_CLAIMS)}
-    claims |= {event.claim_id for event in events if isinstance(event, ClaimHeld)}
-    for row in await _mappings(session, _ORDERS, claims):
-        book.orders[row["claim_id"]] = OrderNow(**row)
+    await _load_teams(session, book, events)
+    await _load_orders(session, book, events)
     payments = (ClaimPaid, PaymentLate, PaymentRefused)
     for row in await _rows(
         session, _FACTS, {event.fact_id for event in events if isinstance(event, payments)}
@@ -88,6 +126,41 @@ async def load_book(
     book.attempts = {row[0] for row in await _rows(session, _ATTEMPTS, attempts)}
     await _load_credits(session, book, [event for event in events if isinstance(event, ClaimHeld)])
     return book
+
+
+async def _load_teams(session: AsyncSession, book: Book, events: Sequence[AnyEvent]) -> None:
+    ids = {
+        event.team_id for event in events if isinstance(event, TeamEvent | ClaimHeld | ClaimPaid)
+    }
+    for row in await _mappings(session, _TEAMS, ids - {""}):
+        book.teams[row["id"]] = TeamNow(**row)
+    commands = {event.command_id for event in events if isinstance(event, TeamSubsidised)}
+    for row in await _rows(session, _TEAM_COMMANDS, commands):
+        book.team_commands[row[0]] = TeamCommandNow(*row)
+
+
+async def _load_orders(session: AsyncSession, book: Book, events: Sequence[AnyEvent]) -> None:
+    """Those of the events, and all members of teams that are decided by them."""
+    claims = sorted({event.claim_id for event in events if isinstance(event, _OF_CLAIMS)})
+    teams = sorted(
+        {event.team_id for event in events if isinstance(event, TeamFormed | TeamFailed)}
+    )
+    if not claims and not teams:
+        return
+    given = {"ids": claims, "teams": teams} if teams else {"ids": claims}
+    found = await session.execute(_ORDERS_AND_MEMBERS if teams else _ORDERS, given)
+    for row in found:
+        order = OrderNow(**row._mapping)
+        book.orders[order.claim_id] = order
+    if teams:
+        members = [one for one in book.orders.values() if one.team_id in teams]
+        book.intents = await intents_of(session, members)
+
+
+async def intents_of(session: AsyncSession, orders: Iterable[OrderNow]) -> dict[str, Intents]:
+    """payment → what its refund intents come to; the orders must be locked."""
+    payments = {order.payment_id for order in orders if order.payment_id is not None}
+    return {row[0]: Intents(*row[1:]) for row in await _rows(session, _INTENTS, payments)}
 
 
 async def _rows(session: AsyncSession, query: Any, ids: Iterable[str]) -> Sequence[Any]:

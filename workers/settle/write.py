@@ -14,13 +14,15 @@ from engine.ids import new_id, now_ms
 from engine.incidents import record_incident
 from engine.ledger.post import post
 from workers.settle.book import Book, OrderNow
+from workers.settle.write_teams import write_teams
 
 # what COPY fills of a new order, `credit` last; the rest have defaults or stay NULL
 _COPIED = (
     *("id", "claim_id", "offer_id", "campaign_id", "version", "buyer_id", "qty", "units"),
     *("price_id", "unit_price_fen", "amount_fen", "claimed_at_ms", "expires_at_ms", "idem_key"),
     *("body_hash", "touch", "state", "claim_state", "reason", "pay_expires_at_ms", "attempt_id"),
-    *("payment_id", "paid_at_ms", "paid_fen", "release_due"),
+    *("payment_id", "paid_at_ms", "paid_fen", "release_due", "team_id", "seat", "consent"),
+    *("newcomer", "split_fen", "final_price_fen"),
 )
 _values_of = attrgetter(*_COPIED)
 # column → array type; the order of the statement's parameters
@@ -35,6 +37,10 @@ _CHANGED: dict[str, str] = {
     "paid_at_ms": "bigint",
     "paid_fen": "bigint",
     "release_due": "boolean",
+    "team_id": "text",
+    "seat": "text",
+    "split_fen": "bigint",
+    "final_price_fen": "bigint",
 }
 
 
@@ -56,6 +62,10 @@ _UPDATE_OFFERS = text(
 _SEQS = "unnest(CAST(:ids AS text[]), CAST(:seqs AS bigint[])) AS given(id, seq)"
 _APPLIED_COMMANDS = text(
     f"UPDATE offer_commands t SET applied_epoch = :epoch, applied_seq = given.seq FROM {_SEQS}"
+    " WHERE t.id = given.id"
+)
+_APPLIED_TEAM_COMMANDS = text(
+    f"UPDATE team_commands t SET applied_epoch = :epoch, applied_seq = given.seq FROM {_SEQS}"
     " WHERE t.id = given.id"
 )
 _APPLIED_ATTEMPTS = text(
@@ -80,7 +90,7 @@ _APPLIED_FACTS = text(
 _NEW_REFUND = text(
     "INSERT INTO refunds (id, payment_id, order_id, claim_id, shard, cause, amount_fen, units,"
     " state, requested_by, created_at_ms, lease_until_ms, next_at_ms, tries, last_error)"
-    " VALUES (:id, :payment_id, :order_id, :claim_id, :shard, :cause, :amount_fen, 0, 'due',"
+    " VALUES (:id, :payment_id, :order_id, :claim_id, :shard, :cause, :amount_fen, :units, 'due',"
     " 'system', :now, 0, :now, 0, '') ON CONFLICT (payment_id, cause) DO NOTHING"
 )
 _FREEZE = text(
@@ -108,6 +118,7 @@ async def write_book(session: AsyncSession, book: Book) -> None:
         await session.execute(
             _UPDATE_OFFERS, {name: [getattr(offer, name) for offer in offers] for name in names}
         )
+    await write_teams(session, book)
     await _write_applied(session, book)
     await _write_refunds(session, book)
     await _write_trips(session, book)
@@ -145,6 +156,7 @@ def _columns(orders: Sequence[OrderNow], columns: dict[str, str]) -> dict[str, l
 async def _write_applied(session: AsyncSession, book: Book) -> None:
     for statement, seqs in (
         (_APPLIED_COMMANDS, book.applied_commands),
+        (_APPLIED_TEAM_COMMANDS, book.applied_team_commands),
         (_APPLIED_ATTEMPTS, book.applied_attempts),
         (_PAID_ATTEMPTS, book.paid_attempts),
         (_RELEASED_ATTEMPTS, book.released_attempts),

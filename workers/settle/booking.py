@@ -1,0 +1,61 @@
+"""What an order's money becomes when it stands, or when its team has failed: steps on the book.
+
+A sale without a team stands once it is paid; a seat when its team forms, and the split is then
+posted on what was paid less what went back before. Callers hold the orders' locks, so the sum
+of the intents cannot grow meanwhile.
+"""
+
+from collections.abc import Iterator
+
+from engine.ledger.entries import order_split
+from engine.ledger.splits import from_snapshot
+from workers.settle.book import Book, Intents, NewRefund, OrderNow, TeamNow
+
+
+def seated(book: Book, team: TeamNow) -> Iterator[OrderNow]:
+    """The paid seats with which a team is decided."""
+    for order in book.orders.values():
+        if order.team_id == team.id and order.seat == "taken" and order.claim_state == "paid":
+            yield order
+
+
+def book_standing(book: Book, order: OrderNow, at_ms: int) -> None:
+    """The order stands: its split is posted, once."""
+    if order.split_fen is not None:
+        return
+    plan, credit = from_snapshot(order.credit)
+    order.split_fen = order.paid_fen - order.refunded_fen
+    book.touched_orders.add(order.claim_id)
+    book.postings.append(order_split(order.id, order.split_fen, plan, credit, at_ms))
+
+
+def book_failed(book: Book, order: OrderNow) -> None:
+    """Its team failed: whatever nobody asked back yet goes back, with its units."""
+    assert order.payment_id is not None
+    asked = book.intents.get(order.payment_id, Intents())
+    left_fen = order.paid_fen - asked.fen
+    if left_fen > 0:
+        left_units = order.qty - asked.units
+        book.new_refunds.append(_refund(order, "team_failed", left_fen, left_units))
+    if order.state != "refunded":
+        order.state = "refunding"
+    book.touched_orders.add(order.claim_id)
+
+
+def book_difference(book: Book, order: OrderNow, final_fen: int) -> None:
+    """A crowd's final price is lower than what was paid: the difference of the units kept."""
+    assert order.payment_id is not None
+    if final_fen >= order.unit_price_fen:
+        return
+    order.final_price_fen = final_fen
+    book.touched_orders.add(order.claim_id)
+    asked = book.intents.get(order.payment_id, Intents())
+    much_fen = (order.qty - asked.units) * (order.unit_price_fen - final_fen)
+    fen = min(much_fen, order.paid_fen - asked.fen)
+    if fen > 0:
+        book.new_refunds.append(_refund(order, "crowd_difference", fen, 0))
+
+
+def _refund(order: OrderNow, cause: str, fen: int, units: int) -> NewRefund:
+    assert order.payment_id is not None
+    return NewRefund(order.payment_id, order.id, order.claim_id, cause, fen, units)

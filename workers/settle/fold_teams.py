@@ -1,0 +1,149 @@
+"""What one event of a team or crowd means for the rows; as `fold`, pure, all or nothing.
+
+Counts are those that the events carry, so nothing adds up over an event that was lost. A team of
+two or three is booked here when it is decided; of a crowd only the state, since its members may
+be thousands: workers/crowds.py books them.
+"""
+
+from engine.events import (
+    Closing,
+    CrowdReached,
+    Decided,
+    SeatEvent,
+    SeatMoved,
+    TeamEvent,
+    TeamOpened,
+    TeamSubsidised,
+)
+from engine.ledger.entries import subsidy_seat
+from workers.settle.book import Book, OrderNow, Poison, TeamNow
+from workers.settle.booking import book_failed, book_standing, seated
+
+
+def fold_team(book: Book, event: TeamEvent) -> None:
+    """Apply one event to the book, or raise Poison and change nothing."""
+    match event:
+        case TeamOpened():
+            _opened(book, event)
+        case SeatEvent():
+            _seat(book, event)
+        case SeatMoved():
+            _moved(book, event)
+        case TeamSubsidised():
+            _subsidised(book, event)
+        case CrowdReached():
+            team = _undecided(book, event)
+            team.step = event.step
+            if team.state == "forming":
+                team.state = "reached"
+        case Closing():
+            _undecided(book, event).state = "closing"
+        case Decided():
+            _decided(book, event)
+    book.touched_teams.add(event.team_id)
+
+
+def team_of(book: Book, team_id: str, offer_id: str) -> TeamNow:
+    """The offer's team; Poison when there is none."""
+    team = book.teams.get(team_id)
+    if team is None or team.offer_id != offer_id:
+        raise Poison(f"offer {offer_id} has no team {team_id}")
+    return team
+
+
+def _undecided(book: Book, event: TeamEvent | Closing | Decided) -> TeamNow:
+    team = team_of(book, event.team_id, event.offer_id)
+    if team.is_decided:
+        raise Poison(f"team {team.id} is {team.state} already")
+    return team
+
+
+def _opened(book: Book, event: TeamOpened) -> None:
+    if event.team_id in book.teams:
+        raise Poison(f"team {event.team_id} is open already")
+    if event.offer_id not in book.offers:
+        raise Poison(f"no offer {event.offer_id}")
+    book.teams[event.team_id] = TeamNow(
+        id=event.team_id,
+        offer_id=event.offer_id,
+        campaign_id=event.campaign_id,
+        version=event.version,
+        kind=event.team_kind,
+        opener_id=event.opener_id,
+        captain_id=event.opener_id,
+        size=event.size,
+        state="forming" if event.team_kind == "crowd" else "opening",
+        opened_at_ms=event.at_ms,
+        deadline_ms=event.deadline_ms,
+        fresh=True,
+    )
+
+
+def _order_of(book: Book, event: SeatEvent | SeatMoved) -> OrderNow:
+    order = book.orders.get(event.claim_id)
+    if order is None or order.team_id is None:
+        raise Poison(f"claim {event.claim_id} has no order with a seat")
+    return order
+
+
+def _seat(book: Book, event: SeatEvent) -> None:
+    """A seat counts as paid, or was left; `captain_id` comes with the leaving."""
+    team, order = team_of(book, event.team_id, event.offer_id), _order_of(book, event)
+    # A letter may be settled after its team was decided; what came after that is wrong.
+    if team.decided_at_ms is not None and event.at_ms > team.decided_at_ms:
+        raise Poison(f"team {team.id} is {team.state} already")
+    captain_id: str | None = getattr(event, "captain_id", None)
+    if captain_id is not None and order.team_id == event.team_id:  # else it was moved
+        order.seat = "left"
+        book.touched_orders.add(order.claim_id)
+    if team.is_decided:
+        return
+    team.paid = event.paid
+    if captain_id is not None:
+        team.captain_id = captain_id
+    elif team.state == "opening":
+        team.state = "forming"
+
+
+def _moved(book: Book, event: SeatMoved) -> None:
+    team, order = _undecided(book, event), _order_of(book, event)
+    if order.team_id != event.from_team_id or order.claim_state != "paid":
+        raise Poison(f"claim {event.claim_id} has no paid seat in {event.from_team_id}")
+    order.team_id, order.seat = team.id, "taken"
+    book.touched_orders.add(order.claim_id)
+
+
+def _subsidised(book: Book, event: TeamSubsidised) -> None:
+    team = _undecided(book, event)
+    command = book.team_commands.get(event.command_id)
+    if command is None or command.team_id != team.id:
+        raise Poison(f"no command {event.command_id} on team {team.id}")
+    if command.applied:
+        raise Poison(f"command {event.command_id} was applied already")
+    team.subsidy += event.seats
+    command.applied = True
+    book.applied_team_commands[command.id] = event.seq
+    book.postings.append(subsidy_seat(command.id, command.amount_fen, event.at_ms))
+
+
+def _decided(book: Book, event: Decided) -> None:
+    team = _undecided(book, event)
+    team.state = "formed" if str(event.__struct_config__.tag).endswith(".formed") else "failed"
+    team.why, team.decided_at_ms = event.why, event.at_ms
+    team.paid, team.subsidy, team.step = event.paid, event.subsidy, event.step
+    if team.kind == "crowd":
+        return
+    for order in seated(book, team):
+        book_seat(book, team, order, event.at_ms)
+    team.booked_at_ms = event.at_ms
+
+
+def book_seat(book: Book, team: TeamNow, order: OrderNow, at_ms: int) -> None:
+    """The money of a paid seat whose team is decided; a crowd's is left to its loop."""
+    if team.kind == "crowd":
+        team.booked_at_ms = None
+        book.touched_teams.add(team.id)
+    elif team.state == "formed":
+        book_standing(book, order, at_ms)
+    else:
+        book_failed(book, order)
