@@ -1,6 +1,6 @@
 """The built pages, served by the API itself: a few files in memory, answered before routing.
 
-`/`, `/r/…`, `/desk` and `/hq` are one page (the browser routes on); hashed assets are kept for a
+`/`, `/r/…`, `/t/…`, `/desk` and `/hq` are one page (the browser routes on); hashed assets are kept for a
 year, everything else is asked again with its ETag. Without a build `/` says so in a sentence.
 The policy lets a page load and call nothing but us, the gateway and, in development, the sandbox
 provider. `/docs` describes the API without the internet, in development only.
@@ -19,7 +19,7 @@ from engine.settings import Settings
 DIST = Path(__file__).parents[1] / "web" / "dist"
 FILES_MAX = 2_000
 BYTES_MAX = 64 * 1024 * 1024
-_ONE_PAGE = ("/r/", "/desk/", "/hq/")
+_ONE_PAGE = ("/r/", "/t/", "/desk/", "/hq/")
 _INDEX = "/index.html"
 _DOCS = "/docs/"
 _SQUEEZED = ("text/", "application/javascript", "application/json", "image/svg+xml")

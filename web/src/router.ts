@@ -1,4 +1,4 @@
-/** Four pages, each its own chunk. `meta.title` is a key of the catalogue. */
+/** The pages, each its own chunk. `meta.title` is a key of the catalogue. */
 import { watch } from "vue";
 import { createRouter, createWebHistory, type RouteLocationNormalized } from "vue-router";
 import { locale, t, type Key } from "./i18n";
@@ -24,6 +24,19 @@ export const router = createRouter({
       component: () => import("./room/Room.vue"),
       props: true,
       meta: { title: "title.room" },
+    },
+    {
+      path: "/t/:teamId",
+      name: "team",
+      component: () => import("./team/TeamPage.vue"),
+      props: true,
+      meta: { title: "title.team" },
+    },
+    {
+      path: "/t",
+      name: "teams",
+      component: () => import("./team/MyTeams.vue"),
+      meta: { title: "title.teams" },
     },
     {
       path: "/desk",

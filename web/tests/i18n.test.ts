@@ -3,10 +3,12 @@ import { expect, test } from "vitest";
 import { en } from "../src/i18n/en";
 import { staffEn } from "../src/i18n/staff.en";
 import { staffZhCN } from "../src/i18n/staff.zh-CN";
+import { teamEn } from "../src/i18n/team.en";
+import { teamZhCN } from "../src/i18n/team.zh-CN";
 import { zhCN } from "../src/i18n/zh-CN";
 
-const zh: Record<string, string> = { ...zhCN, ...staffZhCN };
-const english: Record<string, string> = { ...en, ...staffEn };
+const zh: Record<string, string> = { ...zhCN, ...staffZhCN, ...teamZhCN };
+const english: Record<string, string> = { ...en, ...staffEn, ...teamEn };
 const values = (text: string | undefined): string[] => [...(text ?? "").matchAll(/\{\w+\}/g)].map((m) => m[0]).sort();
 
 test("both languages have the same keys, and no sentence is empty", () => {
@@ -14,8 +16,9 @@ test("both languages have the same keys, and no sentence is empty", () => {
   for (const text of [...Object.values(zh), ...Object.values(english)]) expect(text).not.toBe("");
 });
 
-test("the staff's catalogue does not override the common one", () => {
+test("no catalogue overrides another", () => {
   expect(Object.keys(staffZhCN).filter((key) => key in zhCN)).toEqual([]);
+  expect(Object.keys(teamZhCN).filter((key) => key in zhCN || key in staffZhCN)).toEqual([]);
 });
 
 test("a sentence has the same values in both languages", () => {

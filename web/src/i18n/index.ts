@@ -1,5 +1,5 @@
 /**
- * The catalogue: one file per language (and one for the staff's pages), the same keys in each (a test checks it).
+ * The catalogue: one file per language (one for the staff's pages, one for teams), the same keys in each (a test checks it).
  *
  * `t("stock.left", { n: 38 })` fills `{n}`. Money and time are written by locale here and nowhere
  * else. The language is the reader's: `?lang=`, then what they chose, then the browser's.
@@ -8,14 +8,16 @@ import { computed, ref } from "vue";
 import { en } from "./en";
 import { staffEn } from "./staff.en";
 import { staffZhCN } from "./staff.zh-CN";
+import { teamEn } from "./team.en";
+import { teamZhCN } from "./team.zh-CN";
 import { zhCN } from "./zh-CN";
 
-const zh = { ...zhCN, ...staffZhCN };
+const zh = { ...zhCN, ...staffZhCN, ...teamZhCN };
 export type Key = keyof typeof zh;
 export type Locale = "zh-CN" | "en";
 export const catalogues: Record<Locale, Record<Key, string>> = {
   "zh-CN": zh,
-  en: { ...en, ...staffEn },
+  en: { ...en, ...staffEn, ...teamEn },
 };
 
 const STORED = "kaituan.lang";

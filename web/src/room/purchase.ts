@@ -3,7 +3,8 @@
  * kept (also over a reload) until the server has decided, so that a repeat never buys twice.
  */
 import { computed, reactive } from "vue";
-import { answer, apiFor, isPassing, newKey, type Problem, type Schemas } from "@/api/client";
+import { answer, apiFor, isPassing, newKey, type Answer, type Problem, type Schemas } from "@/api/client";
+import { takeSeat, type SeatOut } from "@/api/teams";
 import type { PaymentEvent } from "@/live/protocol";
 import { isMoving, stepOf, type Claim, type Known, type Refund, type Step } from "./steps";
 
@@ -14,13 +15,20 @@ export interface Press {
   claim_id?: string;
   paid?: boolean;
   cancelled?: boolean; // given up here; the claim itself says so a little later
+  seat?: Seat;
+}
+
+/** A seat of a team is asked for: of this one, or of one to be opened (""). */
+export interface Seat {
+  team_id: string;
+  consent: boolean; // may be moved to another team if this one fails
 }
 
 const REPEAT_CAP_MS = 5_000;
 const POLL_HELD_MS = 400;
 const POLL_MS = 1_500;
 
-const keyOf = (buyer: string, offerId: string): string => `kaituan.press.${buyer}.${offerId}`;
+const keyOf = (buyer: string, place: string): string => `kaituan.press.${buyer}.${place}`;
 
 export class Purchase {
   readonly state = reactive({
@@ -44,6 +52,7 @@ export class Purchase {
   constructor(
     readonly offerId: string,
     private readonly buyer: string,
+    private readonly place = offerId, // what a press is kept under: a team's page has its own
   ) {
     this.state.press = this.kept();
     if (this.state.press?.claim_id) this.wake();
@@ -66,10 +75,10 @@ export class Purchase {
   });
 
   /** Press "buy": a new key. The outcome of an earlier press is put away. */
-  press(qty: number, priceId: string): void {
+  press(qty: number, priceId: string, seat?: Seat): void {
     if (this.state.busy) return;
     this.reset();
-    this.keep({ key: newKey("buy"), qty, price_id: priceId });
+    this.keep({ key: newKey("buy"), qty, price_id: priceId, seat });
     void this.claim();
   }
 
@@ -108,18 +117,16 @@ export class Purchase {
     const press = this.state.press;
     if (!press || this.isGone) return;
     this.state.busy = "claiming";
-    const got = await answer(
-      this.api.POST("/v1/offers/{offer_id}/claims", {
-        params: { path: { offer_id: this.offerId }, header: { "Idempotency-Key": press.key } },
-        body: { qty: press.qty, price_id: press.price_id },
-      }),
-    );
+    const got: Answer<Schemas["ClaimOut"] | SeatOut> = press.seat
+      ? await takeSeat(this.offerId, press, press.seat)
+      : await this.claimUnits(press);
     if (this.isGone || this.state.press !== press) return;
     if (got.ok) {
       this.state.busy = "";
       this.state.repeats = 0;
       this.state.repeatWhy = null;
       press.claim_id = got.data.claim_id;
+      if (press.seat && "team_id" in got.data) press.seat.team_id = got.data.team_id;
       this.keep(press);
       this.wake();
     } else if (isPassing(got.problem)) {
@@ -128,11 +135,24 @@ export class Purchase {
       this.state.repeatWhy = got.problem;
       const waitMs = Math.min(REPEAT_CAP_MS, got.problem.retryAfterMs * 1.5 ** (this.state.repeats - 1));
       this.timer = setTimeout(() => void this.claim(), waitMs * (0.7 + Math.random() * 0.6));
+    } else if (got.problem.code === "in_team" && got.problem.extra["claim_id"]) {
+      // Already seated, by another press or on another device: that seat it is.
+      this.state.busy = "";
+      this.follow(String(got.problem.extra["claim_id"]));
     } else {
       this.state.busy = "";
       this.state.problem = got.problem;
       if (got.problem.status !== 401) this.keep(null);
     }
+  }
+
+  private claimUnits(press: Press): Promise<Answer<Schemas["ClaimOut"]>> {
+    return answer(
+      this.api.POST("/v1/offers/{offer_id}/claims", {
+        params: { path: { offer_id: this.offerId }, header: { "Idempotency-Key": press.key } },
+        body: { qty: press.qty, price_id: press.price_id },
+      }),
+    );
   }
 
   private async look(): Promise<void> {
@@ -221,7 +241,7 @@ export class Purchase {
 
   private kept(): Press | null {
     try {
-      return JSON.parse(sessionStorage.getItem(keyOf(this.buyer, this.offerId)) ?? "null") as Press | null;
+      return JSON.parse(sessionStorage.getItem(keyOf(this.buyer, this.place)) ?? "null") as Press | null;
     } catch {
       return null;
     }
@@ -230,8 +250,8 @@ export class Purchase {
   private keep(press: Press | null): void {
     this.state.press = press;
     try {
-      if (press) sessionStorage.setItem(keyOf(this.buyer, this.offerId), JSON.stringify(press));
-      else sessionStorage.removeItem(keyOf(this.buyer, this.offerId));
+      if (press) sessionStorage.setItem(keyOf(this.buyer, this.place), JSON.stringify(press));
+      else sessionStorage.removeItem(keyOf(this.buyer, this.place));
     } catch {
       // No storage: the press is kept until the tab is reloaded.
     }

@@ -13,6 +13,13 @@ export interface Words {
   code?: string;
 }
 
+/** The one button: what it says and does. */
+export interface Button {
+  says: string;
+  act: (() => void) | null; // null: it only tells
+  href?: string;
+}
+
 /** The server refused the press: what happened, what is safe, what to do. */
 export function refusalWords(problem: Problem, stock: StockEvent | undefined): Words {
   const { code, extra } = problem;
