@@ -26,6 +26,7 @@ from engine.events import (
     OfferRestocked,
     PaymentLate,
     PaymentRefused,
+    TeamSubsidised,
     decode,
 )
 
@@ -171,6 +172,8 @@ class ArchiveReader:
                 self._note("fact", event.fact_id, event.seq, "refused", name)
             case ClaimReturned():
                 self._note("refund", event.refund_id, event.seq, "", name)
+            case TeamSubsidised():
+                self._note("team command", event.command_id, event.seq, "", name)
 
     def _note(self, kind: str, row_id: str, seq: int, word: str, name: str) -> None:
         # An attempt's claim.paying is said again after a rebuild that had lost it; the rest once.

@@ -84,7 +84,8 @@ async def ask_many(wire: Wire, commands: Sequence[tuple[str | int, ...]]) -> lis
     return replies
 
 
-def _read_only(name: str, **values: str | int) -> tuple[str | int, ...]:
+def read_only(name: str, **values: str | int) -> tuple[str | int, ...]:
+    """The command of one of this folder's scripts."""
     script = _SCRIPTS[name]
     return ("EVAL_RO", script.source, *script.command(**values)[2:])
 
@@ -95,7 +96,7 @@ async def read_offers(wire: Wire, shard: int, aside: Sequence[str]) -> list[HotO
     ids = {name.removeprefix(prefix) async for page in scan(wire, prefix + "*") for name in page}
     ordered = sorted(ids)
     commands = [
-        _read_only(
+        read_only(
             "audit_offer",
             meta=keys.meta(shard),
             offer=prefix + offer_id,
@@ -140,7 +141,7 @@ async def read_claims(wire: Wire, shard: int, pairs: Sequence[tuple[str, str]]) 
 
     The offer is only asked when the claim has no hash to say it; '-' when nobody knows.
     """
-    command = _read_only(
+    command = read_only(
         "audit_claims",
         deadlines=keys.deadlines(shard),
         holds=keys.holds(shard),

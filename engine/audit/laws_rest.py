@@ -28,7 +28,7 @@ async def s1_nothing_stuck(given: Given) -> LawResult:
     async with snapshot(given.db) as session:
         for work in WORK:
             # At rest a deadline that has just passed is still work of the next turn.
-            grace_ms = max(given.lag_ms, GRACE_MS if "expires" in work.due else 0)
+            grace_ms = max(given.lag_ms, GRACE_MS if work.lapses else 0)
             cut_ms = clocks[work.clock] - grace_ms
             found = await stuck(session, work, cut_ms, at_rest=given.at_rest)
             finding.look(found.looked_at)

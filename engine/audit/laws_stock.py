@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.audit.report import Finding, LawResult
 from engine.audit.sources import Given, pages, snapshot
+from engine.audit.team_facts import tell
 
 _LIVE = "claim_state IN ('held', 'paying', 'paid')"
 _COUNTERS = f"""
@@ -68,7 +69,8 @@ WITH prices AS (
 SELECT o.id, o.claimed_at_ms, o.price_id, o.unit_price_fen, o.amount_fen, o.qty,
        (f.config ->> 'starts_at_ms')::bigint AS starts_at_ms,
        (f.config ->> 'ends_at_ms')::bigint AS ends_at_ms,
-       p.price_id AS right_price_id, p.fen AS right_fen
+       p.price_id AS right_price_id, p.fen AS right_fen,
+       f.config ->> 'kind' IN ('team', 'crowd') AS is_seat
 FROM orders o LEFT JOIN offers f ON f.id = o.offer_id
 LEFT JOIN prices p ON p.offer_id = o.offer_id
                   AND o.claimed_at_ms >= p.from_ms AND o.claimed_at_ms < p.until_ms
@@ -88,12 +90,17 @@ async def i9_window_and_price(given: Given) -> LawResult:
                 text_ = f"order {row['id']} was claimed at {row['claimed_at_ms']}"
                 inside = starts <= row["claimed_at_ms"] < ends
                 finding.expect(inside, f"{text_}, outside of {starts} to {ends}")
+                if row["is_seat"]:  # a captain's price, a ladder's step: the archive knows
+                    whole = row["amount_fen"] == row["unit_price_fen"] * row["qty"]
+                    finding.expect(whole, f"order {row['id']} costs {row['amount_fen']} fen")
+                    continue
                 price = (row["price_id"], row["unit_price_fen"], row["amount_fen"])
                 fen = row["right_fen"] or 0
                 right = (row["right_price_id"], fen, fen * row["qty"])
                 finding.expect(price == right, f"order {row['id']} has price {price}, not {right}")
         if given.history:
             await _shown_prices(given, session, finding)
+    await tell(given, "I9", finding)
     return finding.result()
 
 

@@ -147,6 +147,7 @@ _APPLIED = (
     ("released", "payment_attempts", "NULL::bigint AS applied_epoch, released_seq, '' AS word"),
     ("fact", "payment_facts", "applied_epoch, applied_seq, outcome AS word"),
     ("refund", "refunds", "applied_epoch, applied_seq, '' AS word"),
+    ("team command", "team_commands", "applied_epoch, applied_seq, '' AS word"),
 )
 
 

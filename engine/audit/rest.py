@@ -119,6 +119,32 @@ WORK = (
         "paid_at_ms",
         "hot",
     ),
+    Work(
+        "team is past its deadline and not decided",
+        "teams",
+        "decided_at_ms IS NULL",
+        "deadline_ms",
+        # Those who are paying have until then.
+        "deadline_ms + (SELECT (f.config -> 'team' ->> 'closing_max_ms')::bigint FROM offers f"
+        " WHERE f.id = teams.offer_id)",
+        "hot",
+        lapses=True,
+    ),
+    Work(
+        "team is decided, its splits or refunds are not written",
+        "teams",
+        "decided_at_ms IS NOT NULL AND booked_at_ms IS NULL",
+        "decided_at_ms",
+        "decided_at_ms",
+        "hot",
+    ),
+    Work(
+        "team command is not applied",
+        "team_commands",
+        "applied_seq IS NULL AND outcome IS NULL",
+        "created_at_ms",
+        "created_at_ms",
+    ),
 )
 # I5's business as a law; for rest the sweeper's turn has to be over.
 _LAPSED = Work(

@@ -38,6 +38,15 @@ from engine.audit.laws_shares import (
 )
 from engine.audit.laws_stock import i3_rows_within_total, i9_window_and_price
 from engine.audit.laws_stream import i10_stream_complete
+from engine.audit.laws_teams import (
+    t1_seats_within_capacity,
+    t2_nobody_twice,
+    t3_seats_are_claims,
+    t4_decided_once,
+    t5_failed_are_refunded,
+    t6_nobody_held_past_the_deadline,
+    t7_a_last_seat_goes_to_one,
+)
 from engine.audit.report import LawResult, Report
 from engine.audit.sources import Given, ProviderBill, open_scratch
 from engine.audit.spool import spool_bill, spool_history
@@ -63,6 +72,13 @@ LAWS: Sequence[tuple[str, Law]] = (
     ("R2", r2_one_contiguous_range),
     ("R3", r3_epochs_begin_with_snapshots),
     ("R4", r4_told_to_nobody_else),
+    ("T1", t1_seats_within_capacity),
+    ("T2", t2_nobody_twice),
+    ("T3", t3_seats_are_claims),
+    ("T4", t4_decided_once),
+    ("T5", t5_failed_are_refunded),
+    ("T6", t6_nobody_held_past_the_deadline),
+    ("T7", t7_a_last_seat_goes_to_one),
     ("T8", t8_payments_end_well),
     ("S1", s1_nothing_stuck),
     ("M1", m1_transactions_balance),

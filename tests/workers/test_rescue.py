@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -141,7 +142,8 @@ async def test_the_same_on_the_real_scripts(hall: Hall, seed: int) -> None:
     size, most = rng.choice((2, 3)), rng.choice((2, 50))
     await hall.team_offer(total=90, size=size)
     home: dict[str, tuple[str, bool]] = {}
-    failing, forming = [], []
+    failing: list[str] = []
+    forming: list[str] = []
     for n in range(8):
         consent = rng.random() < 0.7
         team_id, claim_id = await hall.opened(f"cap{n}", consent=consent)
@@ -186,7 +188,7 @@ async def test_a_run_moves_a_bounded_number_and_the_next_goes_on(hall: Hall) -> 
 
 async def test_a_crowd_is_decided_at_its_deadline(hall: Hall) -> None:
     await hall.crowd_offer()
-    fields = {"offer_id": "ofr_c", "price_id": "prc_low"}
+    fields: dict[str, Any] = {"offer_id": "ofr_c", "price_id": "prc_low"}
     for buyer in ("one", "two"):
         await hall.joined(buyer, "", **fields)
     await hall.deadline_passes("tem_crowd")

@@ -1,0 +1,351 @@
+"""Teams as the archive tells them, event by event, and what of it breaks a law. Pure.
+
+`TeamWalk` takes the settled events of a shard in their order and keeps who sits where. Each step
+first asks the laws (capacity, nobody twice, no seat after the decision, nobody held past the
+deadline, the price in force), then follows the event, so one fault is not told for ever.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from engine.events import (
+    AnyEvent,
+    ClaimHeld,
+    ClaimPaid,
+    ClaimPaying,
+    ClaimReleased,
+    ClaimReturned,
+    Closing,
+    CrowdFormed,
+    CrowdProgress,
+    CrowdReached,
+    CrowdSeatLeft,
+    Decided,
+    Event,
+    SeatFilled,
+    SeatLeft,
+    SeatMoved,
+    TeamFormed,
+    TeamOpened,
+    TeamSubsidised,
+)
+from engine.offers import OfferConfig
+
+LawName = Literal["I9", "T1", "T2", "T3", "T4", "T6", "T7"]
+LAW_NAMES: tuple[LawName, ...] = ("I9", "T1", "T2", "T3", "T4", "T6", "T7")
+DECIDED = ("formed", "failed")
+
+
+class WalkTeam(msgspec.Struct):
+    """A team so far; `seats` are buyer → claim. Of a decided one the seats stay as they were."""
+
+    kind: str
+    offer_id: str
+    opener_id: str
+    size: int
+    deadline_ms: int
+    state: str
+    seats: dict[str, str] = {}
+    paid: set[str] = set()
+    subsidy: int = 0
+    step: int = 0
+    owes: str = ""  # the event that must come next, if it must
+
+
+class WalkClaim(msgspec.Struct):
+    """A claim of a seat. `held_in` names the epoch that saw it held."""
+
+    buyer_id: str
+    team_id: str
+    offer_id: str
+    consent: bool
+    state: str = "held"
+    held_in: int = 0
+    seat: str = "taken"
+    moving: str = ""
+
+
+class TeamWalk:
+    """The walk over one shard after the other; `problems` by law, `facts` looked at by law."""
+
+    def __init__(self, configs: Mapping[str, OfferConfig]) -> None:
+        self._configs = configs
+        self.teams: dict[str, WalkTeam] = {}
+        self.claims: dict[str, WalkClaim] = {}
+        self.commands: dict[str, int] = {}  # of subsidies: seats
+        self.problems: dict[LawName, list[str]] = {law: [] for law in LAW_NAMES}
+        self.facts: dict[LawName, int] = dict.fromkeys(LAW_NAMES, 0)
+        self._openers: dict[tuple[str, str], str] = {}
+        self._epoch = 0
+
+    def expect(self, law: LawName, holds: bool, text: str) -> None:
+        """Count a fact of this law."""
+        self.facts[law] += 1
+        if not holds:
+            self.problems[law].append(text)
+
+    def read(self, event: AnyEvent, epoch: int) -> None:
+        """The next settled event of this shard."""
+        if epoch != self._epoch:
+            # A store that was lost may have taken with it what its last script still said.
+            for team in self.teams.values():
+                team.owes = ""
+        self._epoch = epoch
+        match event:
+            case TeamOpened():
+                self._opened(event)
+            case ClaimHeld():
+                if event.team_id:
+                    self._held(event)
+            case ClaimPaying() | ClaimReleased() | ClaimReturned():
+                self._claim(event)
+            case ClaimPaid():
+                self._paid(event)
+            case SeatFilled() | CrowdProgress():
+                self._filled(event)
+            case SeatLeft() | CrowdSeatLeft():
+                self._left(event)
+            case SeatMoved():
+                self._moved(event)
+            case CrowdReached():
+                self._reached(event)
+            case TeamSubsidised():
+                self._subsidised(event)
+            case Closing():
+                self._closing(event)
+            case Decided():
+                self._decided(event)
+            case _:
+                pass
+
+    def end(self) -> None:
+        """After the last event: nothing is owed, and who sits is held, paying or paid."""
+        for team_id, team in self.teams.items():
+            if team.state in DECIDED:
+                continue
+            self.expect("T1", not team.owes, f"team {team_id} owes {team.owes}")
+            for claim_id in team.seats.values():
+                state = self.claims[claim_id].state
+                sits = state in ("held", "paying", "paid")
+                self.expect("T3", sits, f"claim {claim_id} is {state} and sits in team {team_id}")
+
+    def _team(self, event: Event, team_id: str, owed: str = "") -> WalkTeam | None:
+        """The event's team, which must not be decided; what it owes must be this event."""
+        kind, at = event.__struct_config__.tag, f"seq {event.seq} of epoch {self._epoch}"
+        team = self.teams.get(team_id)
+        if team is None:
+            self.expect("T3", False, f"{at}: {kind} of team {team_id}, which nobody opened")
+            return None
+        text = f"{at}: {kind} of team {team_id}, which is {team.state}"
+        self.expect("T4", team.state not in DECIDED, text)
+        if team.owes:
+            self.expect("T1", team.owes == owed, f"{at}: {kind} of {team_id}, it owes {team.owes}")
+            team.owes = ""
+        return team
+
+    def _opened(self, event: TeamOpened) -> None:
+        name = f"team {event.team_id} of offer {event.offer_id}"
+        self.expect("T4", event.team_id not in self.teams, f"{name} was opened twice")
+        self.teams[event.team_id] = WalkTeam(
+            kind=event.team_kind,
+            offer_id=event.offer_id,
+            opener_id=event.opener_id,
+            size=event.size,
+            deadline_ms=event.deadline_ms,
+            state="forming" if event.team_kind == "crowd" else "opening",
+        )
+        if event.opener_id:
+            whose = (event.offer_id, event.opener_id)
+            other = self._openers.get(whose)
+            text = f"{name} was opened by {event.opener_id}, who had {other} open"
+            self.expect("T2", other is None, text)
+            self._openers[whose] = event.team_id
+
+    def _sit(self, team_id: str, team: WalkTeam, claim_id: str, claim: WalkClaim) -> None:
+        text = f"buyer {claim.buyer_id} has two seats in team {team_id}"
+        self.expect("T2", claim.buyer_id not in team.seats, text)
+        team.seats[claim.buyer_id] = claim_id
+        claim.team_id, claim.seat = team_id, "taken"
+        if team.kind == "team":
+            taken = len(team.seats) + team.subsidy
+            text = f"team {team_id} of {team.size} has {taken} seats taken, by {claim_id}"
+            self.expect("T1", taken <= team.size, text)
+            # Of all who ask for a last seat one holds it: the same count, asked of held seats.
+            self.expect("T7", taken <= team.size, text)
+
+    def _held(self, event: ClaimHeld) -> None:
+        team = self._team(event, event.team_id)
+        if team is None:
+            return
+        claim = WalkClaim(event.buyer_id, event.team_id, event.offer_id, event.consent == "1")
+        claim.held_in = self._epoch
+        self._price(event, team)
+        self.claims[event.claim_id] = claim
+        inside = event.at_ms < team.deadline_ms and event.expires_at_ms <= team.deadline_ms
+        text = f"claim {event.claim_id} is held until {event.expires_at_ms}"
+        self.expect("T6", inside, f"{text}, team {event.team_id} ends at {team.deadline_ms}")
+        self._sit(event.team_id, team, event.claim_id, claim)
+
+    def _price(self, event: ClaimHeld, team: WalkTeam) -> None:
+        """The captain's price for who opens, the step in force in a crowd, else the interval's."""
+        config = self._configs.get(event.offer_id)
+        if config is None or config.team is None:
+            return
+        if config.team.captain_price and team.state == "opening" and not team.seats:
+            right = config.team.captain_price
+        elif team.step and config.team.charging == "low":
+            right = config.team.steps[team.step - 1][1:]
+        else:
+            begun = [price for price in config.prices if price[2] <= event.at_ms]
+            right = max(begun, key=lambda price: price[2])[:2]
+        price = (event.price_id, event.price_fen)
+        self.expect("I9", price == right, f"claim {event.claim_id} has price {price}, not {right}")
+
+    def _claim(self, event: ClaimPaying | ClaimReleased | ClaimReturned) -> None:
+        claim = self.claims.get(event.claim_id)
+        if claim is None:
+            return
+        if isinstance(event, ClaimPaying):
+            claim.state = "paying"
+            team = self.teams.get(claim.team_id)
+            if team is not None and claim.seat == "taken":
+                text = f"claim {event.claim_id} may be paid until {event.pay_expires_at_ms}"
+                inside = event.pay_expires_at_ms <= team.deadline_ms
+                self.expect("T6", inside, f"{text}, its team ends at {team.deadline_ms}")
+        elif isinstance(event, ClaimReleased):
+            claim.state = "released"
+        elif event.left == 0:
+            claim.state = "returned"
+
+    def _paid(self, event: ClaimPaid) -> None:
+        claim = self.claims.get(event.claim_id)
+        if claim is None:
+            return
+        claim.state = "paid"
+        if event.landed:
+            team = self._team(event, event.team_id)
+            if team is not None:
+                self._sit(event.team_id, team, event.claim_id, claim)
+        seated = claim.seat == "taken" and claim.team_id == event.team_id
+        self.expect("T3", seated, f"claim {event.claim_id} was paid without a seat")
+
+    def _filled(self, event: SeatFilled | CrowdProgress) -> None:
+        team = self._team(event, event.team_id)
+        claim = self.claims.get(event.claim_id)
+        if team is None or claim is None:
+            return
+        if claim.moving == event.team_id:
+            claim.moving = ""
+            self._sit(event.team_id, team, event.claim_id, claim)
+        sits = team.seats.get(claim.buyer_id) == event.claim_id and claim.state == "paid"
+        self.expect("T3", sits, f"claim {event.claim_id} fills no seat of team {event.team_id}")
+        team.paid.add(event.claim_id)
+        self._count(event.team_id, team, event.paid)
+        if team.state == "opening":
+            team.state = "forming"
+        if team.kind == "team" and len(team.paid) + team.subsidy >= team.size:
+            team.owes = "team.formed"
+        if self._due_step(team) > team.step:
+            team.owes = "crowd.reached"
+
+    def _due_step(self, team: WalkTeam) -> int:
+        """The highest step whose seats are paid now."""
+        config = self._configs.get(team.offer_id)
+        steps = config.team.steps if config is not None and config.team is not None else ()
+        return sum(1 for least, _, _ in steps if team.kind == "crowd" and len(team.paid) >= least)
+
+    def _count(self, team_id: str, team: WalkTeam, said: int) -> None:
+        text = f"team {team_id} says {said} paid seats, its events make {len(team.paid)}"
+        self.expect("T3", said == len(team.paid), text)
+
+    def _left(self, event: SeatLeft | CrowdSeatLeft) -> None:
+        team = self._team(event, event.team_id)
+        claim = self.claims.get(event.claim_id)
+        if team is None or claim is None:
+            return
+        sat = team.seats.get(claim.buyer_id) == event.claim_id
+        self.expect("T3", sat, f"claim {event.claim_id} leaves team {event.team_id}, not in it")
+        if sat:
+            del team.seats[claim.buyer_id]
+        team.paid.discard(event.claim_id)
+        claim.seat = "left"
+        if self._openers.get((team.offer_id, claim.buyer_id)) == event.team_id:
+            del self._openers[team.offer_id, claim.buyer_id]
+        self._count(event.team_id, team, event.paid)
+
+    def _moved(self, event: SeatMoved) -> None:
+        source, target = self.teams.get(event.from_team_id), self._team(event, event.team_id)
+        claim = self.claims.get(event.claim_id)
+        if source is None or target is None or claim is None:
+            return
+        right = (
+            claim.consent
+            and claim.state == "paid"
+            and claim.team_id == event.from_team_id
+            and (source.state, source.offer_id) == ("closing", target.offer_id)
+        )
+        text = f"claim {event.claim_id} was moved to team {event.team_id}"
+        self.expect("T3", right, f"{text} without consent, payment or need")
+        claim.moving = event.team_id
+
+    def _reached(self, event: CrowdReached) -> None:
+        team = self._team(event, event.team_id, "crowd.reached")
+        if team is None:
+            return
+        due = self._due_step(team)
+        right = event.step == team.step + 1 and event.step <= due
+        text = f"crowd {event.team_id} reached step {event.step} with {len(team.paid)} paid seats"
+        self.expect("T1", right, f"{text} after step {team.step}")
+        team.step = event.step
+        team.state = "reached" if team.state == "forming" else team.state
+        team.owes = "crowd.reached" if due > team.step else ""
+
+    def _subsidised(self, event: TeamSubsidised) -> None:
+        team = self._team(event, event.team_id)
+        if team is None:
+            return
+        team.subsidy += event.seats
+        self.commands[event.command_id] = event.seats
+        taken = len(team.seats) + team.subsidy
+        text = f"team {event.team_id} of {team.size} has {taken} seats taken, by a subsidy"
+        self.expect("T1", taken <= team.size, text)
+        if len(team.paid) + team.subsidy >= team.size:
+            team.owes = "team.formed"
+
+    def _closing(self, event: Closing) -> None:
+        team = self._team(event, event.team_id)
+        if team is None:
+            return
+        team.state = "closing"
+        held = [
+            claim_id
+            for claim_id in team.seats.values()
+            # What an older epoch held may have come back as paying, without an event of it.
+            if self.claims[claim_id].state == "held"
+            and self.claims[claim_id].held_in == self._epoch
+        ]
+        self.expect("T6", not held, f"team {event.team_id} closes while {held[:3]} are held")
+        self._count(event.team_id, team, event.paid)
+
+    def _decided(self, event: Decided) -> None:
+        formed = isinstance(event, TeamFormed | CrowdFormed)
+        team = self._team(event, event.team_id, "team.formed" if formed else "")
+        if team is None or team.state in DECIDED:
+            return
+        name = f"team {event.team_id} is {'formed' if formed else 'failed'}"
+        told = (len(team.paid), team.subsidy, team.step)
+        said = (event.paid, event.subsidy, event.step)
+        self.expect("T3", told == said, f"{name} with {said}, its events make {told}")
+        if team.kind == "crowd":
+            self.expect("T1", formed == (team.step > 0), f"{name} with step {team.step}")
+        else:
+            full = told[0] + team.subsidy == team.size
+            self.expect("T1", formed == full, f"{name} with {told[0]} paid of {team.size}")
+        if formed:
+            unpaid = set(team.seats.values()) - team.paid
+            self.expect("T3", not unpaid, f"{name}, its seats {sorted(unpaid)[:3]} are not paid")
+        team.state = "formed" if formed else "failed"
+        if self._openers.get((team.offer_id, team.opener_id)) == event.team_id:
+            del self._openers[team.offer_id, team.opener_id]
