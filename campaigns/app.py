@@ -1,8 +1,8 @@
-"""The HTTP API: Litestar for everything, and in front of it the one path that must be fast.
+"""The HTTP API: Litestar for everything, and in front of it the two paths that must be fast.
 
-`create_app(parts)` is an ASGI app. `POST /v1/offers/{id}/claims` goes straight to `parts.hot`;
-built pages are answered from memory; all else goes through the framework, whose route for the
-claims documents them. Every route declares who may call it, or nobody may.
+`create_app(parts)` is an ASGI app. `POST /v1/offers/{id}/claims` and `…/seats` go straight to
+`parts.hot`; built pages are answered from memory; all else goes through the framework, whose
+routes for claims and seats document them. Every route declares who may call it, or nobody may.
 """
 
 from collections.abc import Awaitable
@@ -34,13 +34,15 @@ from campaigns.room.controller import RoomController
 from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
+from campaigns.team.controller import TeamController
 
-_BEFORE, _AFTER = "/v1/offers/", "/claims"
+_BEFORE = "/v1/offers/"
 CONTROLLERS = (
     SignInController,
     CampaignController,
     OfferController,
     ClaimController,
+    TeamController,
     PaymentController,
     OrderController,
     RefundController,
@@ -53,7 +55,7 @@ CONTROLLERS = (
 
 
 class Front:
-    """The outermost ASGI app: claims to the thin handler, the rest to the framework."""
+    """The outermost ASGI app: claims and seats to the thin handler, the rest to the framework."""
 
     def __init__(self, parts: Parts, framework: Litestar) -> None:
         self.framework = framework
@@ -65,10 +67,10 @@ class Front:
         """Not a coroutine itself: the hot path has no layer that it does not need."""
         if scope["type"] == "http" and scope["method"] == "POST":
             path: str = scope["path"]
-            if path.startswith(_BEFORE) and path.endswith(_AFTER):
-                offer_id = path[len(_BEFORE) : -len(_AFTER)]
-                if offer_id and "/" not in offer_id:
-                    return self._hot(scope, receive, send, offer_id)
+            if path.startswith(_BEFORE):
+                offer_id, _, what = path[len(_BEFORE) :].partition("/")
+                if offer_id and what in ("claims", "seats"):
+                    return self._hot(scope, receive, send, offer_id, seat=what == "seats")
         return self._counted(scope, receive, send)
 
     async def _counted(self, scope: Any, receive: Any, send: Any) -> None:
@@ -109,6 +111,7 @@ def create_framework(parts: Parts) -> Litestar:
         "settings": parts.settings,
         "db": parts.db,
         "inventory": parts.inventory,
+        "teams": parts.teams,
         "catalog": parts.catalog,
         "tokens": parts.tokens,
         "passwords": parts.passwords,

@@ -19,6 +19,7 @@ from engine.db import Database
 from engine.inventory import Inventory
 from engine.room_tokens import RoomTokens
 from engine.settings import Settings
+from engine.teams import Teams
 from engine.tokens import Access, TokenKeys
 
 Who = NamedDependency[Access]
@@ -26,6 +27,7 @@ Visitor = NamedDependency[Access | None]
 TheSettings = NamedDependency[Settings]
 TheDb = NamedDependency[Database]
 TheInventory = NamedDependency[Inventory]
+TheTeams = NamedDependency[Teams]
 TheCatalog = NamedDependency[Catalog]
 TheTokens = NamedDependency[TokenKeys]
 ThePasswords = NamedDependency[Passwords]

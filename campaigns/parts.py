@@ -26,6 +26,7 @@ from engine.scripts import load_all
 from engine.settings import Settings
 from engine.shards import Epochs
 from engine.store import check_database, check_hot_store, connect
+from engine.teams import Teams
 from engine.tokens import TokenKeys
 from engine.wire import Wire
 
@@ -42,6 +43,7 @@ class Parts:
     db: Database
     redis: Redis
     inventory: Inventory
+    teams: Teams
     catalog: Catalog
     tokens: TokenKeys
     passwords: Passwords
@@ -71,7 +73,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(db.close)
         await _patiently(settings, lambda: check_hot_store(redis, unsafe=settings.unsafe_store))
         await _patiently(settings, lambda: check_database(db, unsafe=settings.unsafe_store))
-        inventory, catalog = await _open_engine(stack, settings, db)
+        inventory, teams, catalog = await _open_engine(stack, settings, db)
         passwords = Passwords(
             threads_max=settings.password_threads_max, waiting_max=settings.password_waiting_max
         )
@@ -87,6 +89,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             db=db,
             redis=redis,
             inventory=inventory,
+            teams=teams,
             catalog=catalog,
             tokens=tokens,
             passwords=passwords,
@@ -95,7 +98,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             provider=provider,
             provider_name=PROVIDER_NAME,
             metrics=metrics,
-            hot=HotClaims(inventory, catalog, tokens, metrics, body_bytes_max=body_bytes_max),
+            hot=HotClaims(
+                inventory, teams, catalog, tokens, metrics, body_bytes_max=body_bytes_max
+            ),
             logs=RoomLogs(inventory.wire, settings=settings),
             room_tokens=RoomTokens.from_setting(settings.token_secret),
         )
@@ -103,7 +108,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 async def _open_engine(
     stack: AsyncExitStack, settings: Settings, db: Database
-) -> tuple[Inventory, Catalog]:
+) -> tuple[Inventory, Teams, Catalog]:
     """The wire to the hot store, and what is read anew from PostgreSQL beside it."""
     scripts = load_all()
     wire = Wire(settings.redis_url, scripts.values(), in_flight_max=settings.claims_in_flight_max)
@@ -125,8 +130,10 @@ async def _open_engine(
         raise RefusedStart(
             "not_migrated", "The database has no (or an old) schema; run `kaituan migrate`."
         ) from error
+    lag_max_ms = settings.settle_lag_max_ms
     return (
-        Inventory(wire, epochs, scripts, settle_lag_max_ms=settings.settle_lag_max_ms),
+        Inventory(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms),
+        Teams(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms),
         catalog,
     )
 

@@ -4,7 +4,7 @@
 milliseconds and 64 random bits in base 32, so ids sort by birth and never collide.
 A claim id is made by the claim script: `clm-s3-e1-42-9f3a1c2b` names the shard, the epoch
 it was born in, its event's seq and a random part. The epoch only names it: claims of older
-epochs live on.
+epochs live on. A team's id is made likewise, `tem-s3-e1-41-9f3a1c2b`; a crowd's is its offer's.
 """
 
 import os
@@ -14,6 +14,8 @@ import time
 from typing import NamedTuple
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TEAM = re.compile(r"^tem-s(\d{1,3})-e\d{1,9}-\d{1,15}-[0-9a-f]{16}$")
+_CROWD = "tem-c-"
 _CLAIM = re.compile(r"^clm-s(\d{1,3})-e(\d{1,9})-(\d{1,15})-([0-9a-f]{16})$")
 
 
@@ -59,3 +61,27 @@ def parse_claim_id(text: str) -> ClaimId | None:
 def order_id_of(claim_id: str) -> str:
     """The order of a claim: one to one, so that settling twice writes the same row."""
     return "ord-" + claim_id.removeprefix("clm-")
+
+
+def opened_team_id(claim_id: str) -> str:
+    """The team that a claim opened: `seat` emits team.opened right before claim.held."""
+    parsed = parse_claim_id(claim_id)
+    assert parsed is not None, claim_id
+    nonce = claim_id.rpartition("-")[2]
+    return f"tem-s{parsed.shard}-e{parsed.epoch}-{parsed.seq - 1}-{nonce}"
+
+
+def shard_of_team(team_id: str) -> int | None:
+    """The shard that a team's id names; None for a crowd's, or what is no such id."""
+    match = _TEAM.match(team_id)
+    return int(match[1]) if match else None
+
+
+def crowd_id_of(offer_id: str) -> str:
+    """The one team of a crowd's offer."""
+    return _CROWD + offer_id
+
+
+def offer_of_crowd(team_id: str) -> str | None:
+    """The offer whose crowd this is; None for other ids."""
+    return team_id.removeprefix(_CROWD) if team_id.startswith(_CROWD) else None

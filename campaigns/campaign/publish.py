@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.campaign import service
+from campaigns.campaign.group_terms import group_terms
 from campaigns.campaign.models import Campaign, CampaignVersion
 from campaigns.campaign.schemas import CampaignIn, CampaignOut, OfferIn
 from campaigns.campaign.states import move
-from campaigns.offer.models import LAUNCH_FIELD, Offer, OfferCommand
+from campaigns.offer.models import LAUNCH_FIELD, READY_FIELD, STORES_FIELD, Offer, OfferCommand
 from campaigns.offer.service import apply_soon
 from engine.db import Database
 from engine.ids import new_id, now_ms
@@ -32,8 +33,9 @@ async def publish(
 ) -> CampaignOut:
     """Publish an approved campaign and open its offers on their shard.
 
-    Raises Missing, Conflict `campaign_state`, Unprocessable `campaign_invalid` (its SKUs' prices
-    or the clock may have moved since the review).
+    Raises Missing, Conflict `campaign_state`, Unprocessable `campaign_invalid` (its SKUs' prices,
+    the clock or what else is on sale may have moved since the review). Two publishers of one SKU
+    wait for each other: the second sees the first's offers, and is refused if they conflict.
     """
     async with db.begin() as session:
         campaign = await service.lock(session, campaign_id)
@@ -62,7 +64,9 @@ async def publish(
 
 def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Settings) -> Offer:
     assert campaign.shard is not None
+    offer_id = new_id("ofr")
     by_host = offer.launch == "host"
+    prices, team = group_terms(offer_id, offer)
     config = OfferConfig(
         campaign_id=campaign.id,
         version=campaign.version,
@@ -76,19 +80,18 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
         per_buyer_max=offer.per_buyer_max,
         per_campaign_max=draft.per_campaign_max,
         keep_until_ms=draft.ends_at_ms + settings.idem_keep_ms,
-        late=draft.late,
-        prices=tuple(
-            [
-                (new_id("prc"), price.price_fen, price.from_ms if index else 0)
-                for index, price in enumerate(offer.prices)
-            ]
-        ),
+        late=offer.late or {"team": "new", "crowd": "seat"}.get(offer.kind, draft.late),
+        prices=prices,
+        team=team,
     )
     kept = msgspec.to_builtins(config)
+    kept[STORES_FIELD] = list(draft.stores)
+    if offer.kind != "flash":
+        kept[READY_FIELD] = offer.ready_after_days
     if by_host:
         kept[LAUNCH_FIELD] = offer.duration_ms
     return Offer(
-        id=new_id("ofr"),
+        id=offer_id,
         campaign_id=campaign.id,
         version=campaign.version,
         shard=campaign.shard,

@@ -18,6 +18,8 @@ from campaigns.campaign.schemas import (
 )
 from campaigns.campaign.states import Action, move, shown
 from campaigns.offer.models import Offer
+from campaigns.offer.on_sale import prices_on_sale
+from campaigns.people.models import Store
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.errors import BadInput, Missing
@@ -126,16 +128,21 @@ def read_draft(campaign: Campaign) -> CampaignIn:
 
 
 async def check_rules(session: AsyncSession, settings: Settings, draft: CampaignIn) -> None:
-    """Lock the SKUs in sorted order, so that no price moves under us, and check all rules."""
+    """Lock the SKUs in sorted order, so that no price moves under us, and check all rules.
+
+    The same locks let one of two publishers of a SKU wait for the other, whose offers it then
+    reads: a statement of its own, begun after the locks, sees what was committed meanwhile.
+    """
+    sku_ids = {offer.sku_id for offer in draft.offers}
     skus = await session.scalars(
-        select(Sku)
-        .where(Sku.id.in_({offer.sku_id for offer in draft.offers}))
-        .order_by(Sku.id)
-        .with_for_update()
+        select(Sku).where(Sku.id.in_(sku_ids)).order_by(Sku.id).with_for_update()
     )
     references = {sku.id: rules.Reference(sku.shelf_price_fen, sku.mall_price_fen) for sku in skus}
-    terms = rules.DEVELOPMENT if settings.mode == "development" else rules.PRODUCTION
-    rules.check(draft, references, terms, now_ms())
+    known = set(await session.scalars(select(Store.id).where(Store.id.in_(draft.stores))))
+    on_sale = await prices_on_sale(
+        session, sku_ids, from_ms=draft.starts_at_ms, until_ms=draft.ends_at_ms
+    )
+    rules.check(draft, references, known, on_sale, rules.terms_of(settings), now_ms())
 
 
 def _step(
@@ -167,12 +174,17 @@ def _out(campaign: Campaign, offers: Sequence[Offer]) -> CampaignOut:
 def published(offer: Offer) -> PublishedOffer:
     """An offer row for HQ."""
     prices: Iterable[Sequence[str]] = offer.config["prices"]
+    team = offer.config.get("team") or {}
+    captain_price = team.get("captain_price")
     return PublishedOffer(
         offer_id=offer.id,
+        kind=offer.kind,
         sku_id=offer.sku_id,
         state=offer.state,
         total=offer.total,
         held=offer.held,
         sold=offer.sold,
         price_ids=tuple([price[0] for price in prices]),
+        captain_price_id=captain_price[0] if captain_price else None,
+        crowd_id=team.get("crowd_id") or None,
     )

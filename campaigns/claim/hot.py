@@ -1,29 +1,32 @@
-"""The hot path, `POST /v1/offers/{offer_id}/claims`: a thin ASGI handler, no framework, no SQL.
+"""The hot path, `POST /v1/offers/{id}/claims` and `…/seats`: a thin ASGI handler, no SQL.
 
 It decodes once, checks the signed token without a store, finds the shard in memory and runs one
 script; all claims of a loop turn travel in one write (engine/wire.py). Measured on two cores: the
 framework's routing and injection cost 60 to 80 µs a request, more than all of this together.
-`decide` is the same for the framework's route (controller.py), which documents this path and
-answers odd spellings of it.
+`decide` and `decide_seat` are the same for the framework's routes (controller.py, ../team), which
+document these paths and answer odd spellings of them.
 """
 
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from campaigns import problems
 from campaigns.auth import not_allowed
-from campaigns.catalog import Catalog, Listed
+from campaigns.catalog import Catalog
+from campaigns.claim.replies import JSON, SOLD_OUT, Answer, failed, in_words
 from campaigns.claim.schemas import ClaimIn
 from campaigns.metrics import Metrics
+from campaigns.team.replies import team_words
+from campaigns.team.schemas import SeatIn
 from engine.errors import BadInput, KaituanError
-from engine.ids import now_ms
-from engine.inventory import Inventory, Reply
-from engine.shards import reopening
+from engine.ids import now_ms, opened_team_id
+from engine.inventory import Inventory
+from engine.teams import Teams
 from engine.tokens import Access, TokenKeys, bearer
 
 Scope = Any
@@ -32,45 +35,16 @@ Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _decode = msgspec.json.Decoder(ClaimIn, strict=True).decode
+_decode_seat = msgspec.json.Decoder(SeatIn, strict=True).decode
 _KEY = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}\Z"
 
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
-_RETRY = (b"retry-after", str(problems.RETRY_AFTER_S).encode())
-_HELD = (_JSON,)
-_STORED = (_JSON, (b"idempotent-replay", b"true"))
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A ready answer: `what` is its word in the metrics."""
-
-    what: str
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+_HELD = (JSON,)
+_STORED = (JSON, (b"idempotent-replay", b"true"))
 
 
 class _Client(Exception):
     """The client went away before its request was complete."""
-
-
-def _refused(status: int, code: str, title: str, detail: str, **extra: object) -> Answer:
-    headers = (_PROBLEM, _RETRY) if status == 503 else (_PROBLEM,)
-    return Answer(code, status, headers, problems.document(status, code, title, detail, extra))
-
-
-_SOLD_OUT = _refused(
-    409, "sold_out", "Sold out.", "All units are held or sold. Held ones may come back; look again."
-)
-_CLOSED = _refused(409, "closed", "This offer is closed.", "No new claims are taken.")
-_BUSY = _refused(
-    503,
-    "busy",
-    "Very many people are buying right now.",
-    "Nothing was held. Try again in a moment with the same key.",
-)
-_WHICH = {"order": "in one order", "offer": "of this offer", "campaign": "in this campaign"}
 
 
 class HotClaims:
@@ -79,6 +53,7 @@ class HotClaims:
     def __init__(
         self,
         inventory: Inventory,
+        teams: Teams,
         catalog: Catalog,
         tokens: TokenKeys,
         metrics: Metrics,
@@ -86,16 +61,19 @@ class HotClaims:
         body_bytes_max: int,
     ) -> None:
         self._inventory = inventory
+        self._teams = teams
         self._catalog = catalog
         self._tokens = tokens
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, offer_id: str) -> None:
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, offer_id: str, *, seat: bool = False
+    ) -> None:
         """Answer one request; whatever goes wrong ends in a problem document."""
         began = time.perf_counter()
         try:
-            answer = await self._answer(scope, receive, offer_id)
+            answer = await self._answer(scope, receive, offer_id, seat)
         except _Client:
             self._metrics.claim("gone", time.perf_counter() - began)
             return
@@ -109,7 +87,7 @@ class HotClaims:
         await send({"type": "http.response.body", "body": body})
         self._metrics.claim(answer.what, time.perf_counter() - began)
 
-    async def _answer(self, scope: Scope, receive: Receive, offer_id: str) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, offer_id: str, seat: bool) -> Answer:
         token = key = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -123,9 +101,14 @@ class HotClaims:
             raise _bad_key()
         raw = await self._read(receive)
         try:
-            claim = _decode(raw)
+            if seat:
+                wanted = _decode_seat(raw)
+            else:
+                claim = _decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise problems.bad_body(error) from None
+        if seat:
+            return await self.decide_seat(who, offer_id, key.decode(), wanted)
         return await self.decide(who, offer_id, key.decode(), claim)
 
     async def _read(self, receive: Receive) -> bytes:
@@ -165,14 +148,51 @@ class HotClaims:
         if what in ("held", "stored"):
             return Answer(what, 201, _HELD if what == "held" else _STORED, _claim_out(*details))
         if what == "sold_out":
-            return _SOLD_OUT
-        return _in_words(reply, listed)
+            return SOLD_OUT
+        return in_words(reply, listed)
+
+    async def decide_seat(self, who: Access, offer_id: str, key: str, wanted: SeatIn) -> Answer:
+        """As `decide`, for a seat. Who is new is what the token says; the script does the rest."""
+        listed = self._catalog.offers.get(offer_id) or await self._catalog.find(offer_id)
+        reply = await self._teams.seat(
+            listed.shard,
+            offer_id=offer_id,
+            campaign_id=listed.config.campaign_id,
+            buyer_id=who.subject,
+            qty=wanted.qty,
+            price_id=wanted.price_id,
+            key=key,
+            body_hash=seat_hash(wanted),
+            team_id=wanted.team_id,
+            consent=wanted.consent,
+            newcomer=who.new,
+        )
+        what, details = reply.what, reply.details
+        if what in ("held", "stored"):
+            rules = listed.config.team
+            crowd_id = rules.crowd_id if rules else ""
+            team_id = wanted.team_id or crowd_id or opened_team_id(details[0])
+            headers = _HELD if what == "held" else _STORED
+            return Answer(what, 201, headers, _seat_out(team_id, *details))
+        if what == "sold_out":
+            return SOLD_OUT
+        return team_words(reply) or in_words(reply, listed)
 
 
 def _claim_out(claim_id: str, price_id: str, price_fen: str, expires_at_ms: str) -> bytes:
     """ClaimOut as JSON. The script's words are ids and digits: nothing in them needs an escape."""
     return (
         f'{{"claim_id":"{claim_id}","price_id":"{price_id}",'
+        f'"price_fen":{price_fen},"expires_at_ms":{expires_at_ms}}}'
+    ).encode()
+
+
+def _seat_out(
+    team_id: str, claim_id: str, price_id: str, price_fen: str, expires_at_ms: str
+) -> bytes:
+    """SeatOut as JSON, likewise."""
+    return (
+        f'{{"claim_id":"{claim_id}","team_id":"{team_id}","price_id":"{price_id}",'
         f'"price_fen":{price_fen},"expires_at_ms":{expires_at_ms}}}'
     ).encode()
 
@@ -195,76 +215,7 @@ def body_hash(claim: ClaimIn) -> str:
     return hashlib.blake2b(meaning, digest_size=16).hexdigest()
 
 
-def failed(error: KaituanError) -> Answer:
-    """An error of the tree as an answer."""
-    extra: Iterable[tuple[bytes, bytes]] = [
-        (name.lower().encode(), value.encode())
-        for name, value in problems.headers_of(error).items()
-    ]
-    body = problems.document(error.status, error.code, error.title, error.detail, error.extra)
-    return Answer(error.code, error.status, (_PROBLEM, *extra), body)
-
-
-def _in_words(reply: Reply, listed: Listed) -> Answer:
-    """The rarer replies of the script."""
-    match reply.what, reply.details:
-        case "closed", _:
-            return _CLOSED
-        case "busy", _:
-            return _BUSY
-        case "not_open", (starts,):
-            return _not_open(int(starts))
-        case "unknown_offer", _:  # published, but its `offer_open` has not run on the shard yet
-            if listed.waits:
-                return _not_launched()
-            starts_at_ms = listed.config.starts_at_ms
-            return _not_open(starts_at_ms) if now_ms() < starts_at_ms else _BUSY
-        case "price_changed", (price_id, price_fen):
-            return _refused(
-                409,
-                "price_changed",
-                "The price has changed.",
-                "Nothing was held. Show the new price, and claim with its price_id.",
-                price_id=price_id,
-                price_fen=int(price_fen),
-            )
-        case "limit_reached", (which, most):
-            return _refused(
-                409,
-                "limit_reached",
-                f"You may buy at most {most} {_WHICH[which]}.",
-                "Nothing was held. Units that you hold or have bought count.",
-                limit=which,
-                limit_max=int(most),
-            )
-        case "key_reused", (claim_id,):
-            return _refused(
-                422,
-                "key_reused",
-                "This Idempotency-Key belongs to another request.",
-                "Nothing was held. The claim made with it stands; use a new key for a new one.",
-                claim_id=claim_id,
-            )
-        case "reopening", _:
-            return failed(reopening())
-        case _:
-            raise AssertionError(f"claim.lua answered {reply}")
-
-
-def _not_launched() -> Answer:
-    return _refused(
-        409,
-        "not_open",
-        "The host has not started this offer yet.",
-        "Nothing was held. Its room says when it starts.",
-    )
-
-
-def _not_open(starts_at_ms: int) -> Answer:
-    return _refused(
-        409,
-        "not_open",
-        "This offer has not started.",
-        "Nothing was held. Try again from the start time on.",
-        starts_at_ms=starts_at_ms,
-    )
+def seat_hash(wanted: SeatIn) -> str:
+    """As `body_hash`, over all fields: another team or another consent is another request."""
+    meaning = f"{wanted.qty} {wanted.price_id} {wanted.team_id} {wanted.consent:d}".encode()
+    return hashlib.blake2b(meaning, digest_size=16).hexdigest()

@@ -30,6 +30,7 @@ class ClaimView(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `state`: held, paying, paid, released or returned. `ordered` becomes true once its order is
     committed in the database: only then is it safe whatever happens, and only then can it be paid.
+    A seat names the team it is in now: a rescue or a late payment may have moved it.
     """
 
     claim_id: str
@@ -44,6 +45,7 @@ class ClaimView(msgspec.Struct, frozen=True, omit_defaults=True):
     pay_expires_at_ms: int | None = None
     order_state: str | None = None
     reason: str | None = None
+    team_id: str | None = None
 
 
 class CancelOut(msgspec.Struct, frozen=True):

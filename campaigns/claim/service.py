@@ -162,6 +162,7 @@ def _from_hot(claim_id: str, claim: dict[str, str], order: Order | None) -> Clai
         pay_expires_at_ms=int(term) if term else None,
         order_state=order.state if order else None,
         reason=(order.reason or None) if order else None,
+        team_id=claim.get("team_id"),
     )
 
 
@@ -179,4 +180,5 @@ def _from_order(order: Order) -> ClaimView:
         pay_expires_at_ms=order.pay_expires_at_ms,
         order_state=order.state,
         reason=order.reason or None,
+        team_id=order.team_id,
     )

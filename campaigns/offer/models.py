@@ -26,6 +26,10 @@ from engine.db import Base
 # In `config` beside what the hot store is told, in ms: the offer is opened by a room's host and
 # then lasts so long. Its window is empty until then.
 LAUNCH_FIELD = "launch_ms"
+# Also there: the ids of the stores that sell it (missing or empty: all), and how many days after
+# its forming a group buy's goods arrive.
+STORES_FIELD = "stores"
+READY_FIELD = "ready_after_days"
 
 
 def awaits_launch(config: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """An order; all amounts in fen, all times in ms.
 
     `state`: open, paid, ready, fulfilled, completed, released, rejected, refunding or refunded.
+    `seat`: `taken` or `left` of its team; empty for sales without one.
     """
 
     order_id: str
@@ -31,6 +32,8 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int
     pay_expires_at_ms: int | None
     paid_at_ms: int | None
+    team_id: str | None
+    seat: str
     # For HQ only; a customer's answer does not have these.
     buyer_id: str | UnsetType = UNSET
     payment_id: str | UnsetType | None = UNSET

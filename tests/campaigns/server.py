@@ -81,10 +81,18 @@ class World:
     log: list[str] = field(default_factory=list)
 
     def token(
-        self, subject: str, role: Role = "customer", *, scope: str = "", for_ms: int = HOUR_MS
+        self,
+        subject: str,
+        role: Role = "customer",
+        *,
+        scope: str = "",
+        for_ms: int = HOUR_MS,
+        new: bool = False,
     ) -> str:
         """A genuine token, expired when `for_ms` is negative."""
-        return self.tokens.sign(subject, role, scope=scope, expires_at_ms=now_ms() + for_ms)
+        return self.tokens.sign(
+            subject, role, scope=scope, new=new, expires_at_ms=now_ms() + for_ms
+        )
 
     def guide(self, guide_id: str) -> dict[str, str]:
         """Headers of a request by a guide: `gd_wang` of store_a, `gd_li` of store_b."""
@@ -158,13 +166,43 @@ class World:
             headers=self.auth(buyer_id, key=key or f"key-{buyer_id}"),
         )
 
+    async def seat(
+        self,
+        offer: Mapping[str, Any],
+        buyer_id: str,
+        team_id: str = "",
+        *,
+        key: str | None = None,
+        new: bool = False,
+        **body: Any,
+    ) -> httpx.Response:
+        """One request for a seat of a published offer."""
+        return await self.http.post(
+            f"/v1/offers/{offer['offer_id']}/seats",
+            json={"qty": 1, "price_id": offer["price_ids"][0], "team_id": team_id, **body},
+            headers={
+                "Authorization": f"Bearer {self.token(buyer_id, new=new)}",
+                "Idempotency-Key": key or f"key-{buyer_id}",
+            },
+        )
+
     async def race(
-        self, offer: Mapping[str, Any], buyers: Sequence[str], *, key: str = "key-of-race"
+        self,
+        offer: Mapping[str, Any],
+        buyers: Sequence[str],
+        *,
+        key: str = "key-of-race",
+        team_id: str | None = None,
     ) -> list[Answer]:
-        """One claim per entry of `buyers`, over 64 connections at once, by the lean client."""
+        """One claim per entry of `buyers`, over 64 connections at once, by the lean client.
+
+        With `team_id` one seat each.
+        """
         url = str(self.http.base_url)
-        body = msgspec.json.encode({"qty": 1, "price_id": offer["price_ids"][0]})
-        path = f"/v1/offers/{offer['offer_id']}/claims"
+        wanted = {"qty": 1, "price_id": offer["price_ids"][0]}
+        body = msgspec.json.encode(wanted if team_id is None else {**wanted, "team_id": team_id})
+        what = "claims" if team_id is None else "seats"
+        path = f"/v1/offers/{offer['offer_id']}/{what}"
         waiting = iter(buyers)
         answers: list[Answer] = []
 
@@ -200,7 +238,10 @@ class World:
 
 
 def draft(**changes: Any) -> dict[str, Any]:
-    """A campaign that keeps all rules, on sale now; `total`, `price_fen`, `offer`: of its offer."""
+    """A campaign that keeps all rules, on sale now; `total`, `price_fen`, `offer`: of its offer.
+
+    `offer` with prices None has none.
+    """
     now = now_ms()
     offer = {
         "sku_id": "sku_tea",
@@ -210,6 +251,8 @@ def draft(**changes: Any) -> dict[str, Any]:
         "per_buyer_max": 2,
         **changes.pop("offer", {}),
     }
+    if offer["prices"] is None:
+        del offer["prices"]
     return {
         "name": "晚八点秒杀",
         "starts_at_ms": now - HOUR_MS,
@@ -221,6 +264,17 @@ def draft(**changes: Any) -> dict[str, Any]:
         "offers": [offer],
         **changes,
     }
+
+
+def team_offer(**changes: Any) -> dict[str, Any]:
+    """Fields of an offer for teams of two; for `draft(offer=…)`."""
+    return {"kind": "team", "size": 2, "term_ms": HOUR_MS // 2, **changes}
+
+
+def crowd_offer(*steps: tuple[int, int], **changes: Any) -> dict[str, Any]:
+    """Fields of a crowd's offer with a ladder of (seats, price in fen)."""
+    ladder = [{"seats": seats, "price_fen": fen} for seats, fen in steps or ((2, 900), (3, 800))]
+    return {"kind": "crowd", "prices": None, "steps": ladder, **changes}
 
 
 async def seed(db: Database, settings: Settings) -> None:

@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "RestockIn": {"units": 1},
     "CloseIn": {"reason": "matrix"},
     "ClaimIn": {"qty": 1, "price_id": "prc_1"},
+    "SeatIn": {"qty": 1, "price_id": "prc_1"},
     "RefundIn": {"units": 1},
     "StaffIn": {"login": "nobody", "password": "wrong password"},
     "PhoneIn": {"phone": "no phone"},
@@ -76,6 +77,7 @@ def _walk(document: dict[str, Any]) -> Iterator[Operation]:
 async def test_every_route_refuses_whom_it_does_not_name(api: World) -> None:
     unknown = dict.fromkeys(("campaign_id", "offer_id", "claim_id", "order_id"), "none")
     unknown |= {"refund_id": "none", "from_provider": "none", "room_id": "none"}
+    unknown["team_id"] = "none"
     guarded = [one for one in await operations(api) if one.roles]
     assert len(guarded) >= 20
     before = await api.dump()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from litestar.routes import HTTPRoute
 
 from campaigns.app import create_framework
@@ -65,8 +66,9 @@ async def test_no_schema_takes_anything(api: World) -> None:
     assert found == []
 
 
-async def test_the_claim_route_is_in_it(api: World) -> None:
-    operation = (await _document(api))["paths"]["/v1/offers/{offer_id}/claims"]["post"]
+@pytest.mark.parametrize("what", ["claims", "seats"])
+async def test_the_hot_routes_are_in_it(api: World, what: str) -> None:
+    operation = (await _document(api))["paths"][f"/v1/offers/{{offer_id}}/{what}"]["post"]
     assert operation["responses"].keys() >= {"201", "404", "409", "413", "422", "503"}
     assert operation["security"] == [{"bearer": ["customer"]}]
     header = [one for one in operation["parameters"] if one["in"] == "header"]

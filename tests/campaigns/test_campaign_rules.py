@@ -22,7 +22,7 @@ def _draft(**changes: Any) -> CampaignIn:
 
 def _broken(campaign: CampaignIn, terms: rules.Terms = rules.PRODUCTION) -> set[str]:
     try:
-        rules.check(campaign, SKUS, terms, NOW)
+        rules.check(campaign, SKUS, {"store_a"}, (), terms, NOW)
     except Unprocessable as error:
         errors = error.extra["errors"]
         assert isinstance(errors, list)
