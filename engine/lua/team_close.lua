@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- At their deadline teams take no more seats: at most `batch` of them begin to close. A team with
--- held seats is looked at again soon: the sweeper releases these, they end with the team.
+-- held seats is looked at again soon: the sweeper releases these, they end with the team. A full
+-- one whose forming was lost with the store is formed here: a rebuild makes it due at once.
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key claims prefix
@@ -18,7 +19,10 @@ local due = redis.call('ZRANGE', groups .. 'deadlines', '-inf', now, 'BYSCORE', 
 local closing = { 'closing', tostring(#due) }
 for _, team_id in ipairs(due) do
   local t = team_of(team_id)
-  if t.state ~= 'closing' and t.held == '0' then
+  local is_full = t.kind == 'team' and t.paid + t.subsidy >= tonumber(t.size)
+  if is_full then
+    end_team(team_id, t, 'formed', 'full')
+  elseif t.state ~= 'closing' and t.held == '0' then
     emit(t.kind .. '.closing', 'team_id', team_id, 'offer_id', t.offer_id, 'paying', t.paying,
       'paid', t.paid)
     t.state = 'closing'
@@ -26,6 +30,6 @@ for _, team_id in ipairs(due) do
     list_team(team_id, t)
   end
   if t.state == 'closing' then closing[#closing + 1] = team_id end
-  redis.call('ZADD', groups .. 'deadlines', now_ms + again_ms, team_id)
+  if not is_full then redis.call('ZADD', groups .. 'deadlines', now_ms + again_ms, team_id) end
 end
 return closing

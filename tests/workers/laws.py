@@ -15,7 +15,7 @@ from engine import keys
 from engine.events import AnyEvent, ClaimHeld, decode
 from engine.ids import parse_claim_id
 from engine.inventory import OfferConfig
-from engine.replay.shard import Answer, Claim, Offer, Shard
+from engine.replay.shard import Answer, Claim, Offer, Shard, Team
 from engine.replay.view import View, shard_of_view, view_of, view_of_hot
 from tests.workers.stage import Stage
 from workers.settle.batch import unpack
@@ -65,6 +65,11 @@ async def rows_view(stage: Stage, shard: int, unsaid: dict[str, tuple[str, int]]
             pay_expires_at_ms=row["pay_expires_at_ms"] or 0,
             payment_id=row["payment_id"] or "",
         )
+        if row["team_id"] is not None:
+            claim.team_id, claim.seat = row["team_id"], "1" if row["seat"] == "taken" else ""
+            claim.consent = "1" if row["consent"] else ""
+            claim.newcomer = "1" if row["newcomer"] else ""
+            claim.taken_at_ms, claim.paid_at_ms = row["claimed_at_ms"], row["paid_at_ms"] or 0
         if claim.claim_id in unsaid:
             assert claim.state == "held"
             claim.state, claim.unsaid = "paying", 1
@@ -77,7 +82,23 @@ async def rows_view(stage: Stage, shard: int, unsaid: dict[str, tuple[str, int]]
             row["unit_price_fen"],
             row["expires_at_ms"],
         )
+    await _add_teams(stage, model)
     return view_of(model)
+
+
+async def _add_teams(stage: Stage, model: Shard) -> None:
+    seated = {
+        (claim.team_id, claim.buyer_id) for claim in model.claims.values() if claim.seat == "1"
+    }
+    for row in await rows(stage, "SELECT * FROM teams WHERE shard = :s", s=model.shard):
+        named = {one: row[one] for one in Team.__dataclass_fields__ if one in row}
+        keep = model.configs[row["offer_id"]].keep_until_ms
+        team = Team(team_id=row["id"], keep_until_ms=keep, **named)
+        model.teams[team.team_id] = team
+        model.offers[team.offer_id].subsidised += team.subsidy
+        leads = team.captain_id == team.opener_id
+        if leads and team.is_undecided and (team.team_id, team.opener_id) in seated:
+            model.openers[team.offer_id, team.opener_id] = team.team_id
 
 
 def timeless(view: View) -> View:
@@ -143,12 +164,25 @@ async def check_counters(stage: Stage) -> None:
 
 
 async def check_postings(stage: Stage) -> None:
-    """Each order that was ever paid has its split posted once, and no other order has one."""
+    """Each order that stands has its split posted once, and no other order has one.
+
+    Without a team it stands once it was paid; a seat does if its team has formed, and then for
+    what was paid less what went back before.
+    """
     wrong = await rows(
         stage,
         "SELECT o.claim_id, o.paid_fen, count(t.id) FROM orders o LEFT JOIN ledger_transactions t"
         " ON t.reference = 'split:' || o.id GROUP BY o.id"
-        " HAVING count(t.id) <> (CASE WHEN o.paid_fen > 0 THEN 1 ELSE 0 END)",
+        " HAVING count(t.id) <> (CASE WHEN o.split_fen > 0 THEN 1 ELSE 0 END)",
+    )
+    assert wrong == []
+    wrong = await rows(
+        stage,
+        "SELECT o.claim_id, o.split_fen, t.state FROM orders o"
+        " LEFT JOIN teams t ON t.id = o.team_id"
+        " WHERE (o.team_id IS NULL AND o.split_fen IS DISTINCT FROM nullif(o.paid_fen, 0))"
+        " OR (t.kind = 'team' AND (o.split_fen IS NOT NULL)"
+        "     <> (o.seat = 'taken' AND o.payment_id IS NOT NULL AND t.state = 'formed'))",
     )
     assert wrong == []
 
@@ -201,4 +235,6 @@ async def check_archive(stage: Stage, shard: int, hot: View) -> None:
     for event in epochs[last]:
         model.apply(event)
     model.settle(model.seq)
+    for team in model.teams.values():  # tests move deadlines, never clocks
+        team.deadline_ms = hot.teams[team.team_id].deadline_ms
     assert view_of(model).differences(hot) == []

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from engine.inventory import Inventory, OfferConfig, Reply
 from engine.scripts import load_all
 from engine.settings import Settings
 from engine.shards import Epochs, shard_of
+from engine.teams import Teams
 from engine.wire import Wire
 from workers.settle.loop import Settler
 
@@ -41,6 +43,11 @@ class Stage:
     inventory: Inventory
     settler: Settler
     settings: Settings
+
+    @property
+    def teams(self) -> Teams:
+        """The commands on teams, over the stage's wire."""
+        return Teams(self.wire, self.epochs)
 
     async def settle(self) -> None:
         """Rounds until every shard is open and nothing is left to settle."""
@@ -109,7 +116,7 @@ class Stage:
             campaign_id=campaign_id,
             version=1,
             shard=shard,
-            kind="flash",
+            kind=config.kind,
             sku_id="sku-1",
             state="scheduled",
             config=msgspec.to_builtins(config),
@@ -170,6 +177,27 @@ class Stage:
             price_id="p1",
             key=f"{key}-{buyer}",
             body_hash=f"h{qty}",
+        )
+
+    async def seat(
+        self,
+        offer: Offer,
+        buyer: str,
+        team_id: str = "",
+        *,
+        qty: int = 1,
+        key: str = "k",
+        **more: Any,
+    ) -> Reply:
+        """One seat at price `p1`, in a new team when none is named; `more` as `Teams.seat`."""
+        return await self.teams.seat(
+            offer.shard,
+            offer_id=offer.id,
+            campaign_id=offer.campaign_id,
+            buyer_id=buyer,
+            qty=qty,
+            team_id=team_id,
+            **{"price_id": "p1", "key": f"{key}-{buyer}", "body_hash": f"h{qty}", **more},
         )
 
     async def scalar(self, sql: str, **given: object) -> object:

@@ -1,4 +1,4 @@
-"""Rebuild a shard's hot state from PostgreSQL: offers, prices, claims, limits, stored answers.
+"""Rebuild a shard's hot state from PostgreSQL: offers, claims, limits, answers, seats and teams.
 
 Read are offers that were opened and the orders of campaigns that are not past their keeping
 time, by `claim_state` (never by their money's state). A held order with an open payment attempt
@@ -21,6 +21,8 @@ from engine.inventory import OfferConfig
 from engine.scripts import load_all
 from engine.wire import Wire
 from workers.settle import positions
+from workers.settle.mend import mend_teams
+from workers.settle.rebuild_teams import TEAMS, RebuiltTeams
 
 Command = list[str]
 
@@ -32,7 +34,8 @@ _ORDERS = text(
     """
     SELECT o.id, o.claim_id, o.offer_id, o.campaign_id, o.buyer_id, o.units, o.price_id,
            o.unit_price_fen, o.claim_state, o.expires_at_ms, o.pay_expires_at_ms, o.attempt_id,
-           o.payment_id, o.idem_key, o.body_hash, a.id AS open_attempt,
+           o.payment_id, o.idem_key, o.body_hash, o.claimed_at_ms, o.paid_at_ms, o.team_id,
+           o.seat, o.consent, o.newcomer, a.id AS open_attempt,
            a.pay_expires_at_ms AS open_until_ms
     FROM orders o
     LEFT JOIN LATERAL (
@@ -59,6 +62,7 @@ class Rebuilder:
         self._db, self._wire = db, wire
         self._shard, self._epoch, self._batch_max = shard, epoch, batch_max
         self._write = load_all()["rebuild_write"]
+        self._teams = RebuiltTeams(shard, (), ())
         self._units: dict[str, Counter[str]] = {"held": Counter(), "sold": Counter()}
 
     async def run(self) -> None:
@@ -68,9 +72,12 @@ class Rebuilder:
             # An abandoned rebuild may wake up after a newer one: it must not touch orders then.
             await positions.hold(session, self._shard, self._epoch)
             await session.execute(_DROP_REJECTED, {"shard": self._shard})
+            await mend_teams(session, self._shard)
             offers = (await session.execute(_OFFERS, {"shard": self._shard})).all()
+            teams = (await session.execute(TEAMS, {"shard": self._shard})).mappings().all()
         configs = {row[0]: msgspec.convert(row[2], OfferConfig) for row in offers}
         kept = {one for one, config in configs.items() if config.keep_until_ms > now_ms()}
+        self._teams = RebuiltTeams(self._shard, teams, kept)
         async for orders in self._orders():
             commands: list[Command] = []
             for order in orders:
@@ -81,7 +88,7 @@ class Rebuilder:
         for offer_id, state, _, total in offers:
             if offer_id in kept:
                 commands += self._offer(offer_id, state, configs[offer_id], total)
-        await self._send(commands)
+        await self._send(commands + self._teams.commands(configs))
 
     async def _clear(self) -> None:
         token = keys.token(self._shard).encode()
@@ -137,9 +144,11 @@ class Rebuilder:
             fields["pay_expires_at_ms"] = str(order["pay_expires_at_ms"])
         if order["payment_id"]:
             fields["payment_id"] = order["payment_id"]
+        seat, commands = self._teams.seat(order, state)
+        fields |= seat
         key = keys.claims(shard) + claim_id
         flat = [part for pair in fields.items() for part in pair]
-        commands: list[Command] = [["HSET", key, *flat]]
+        commands.append(["HSET", key, *flat])
         answer = " ".join(
             (order["body_hash"], claim_id, order["price_id"], fields["price_fen"], expires)
         )
@@ -164,6 +173,7 @@ class Rebuilder:
         assert held + sold <= total, f"offer {offer_id}: {held} held + {sold} sold of {total}"
         fields = {
             **config.flat(),
+            **self._teams.offer_fields(offer_id, config),
             "state": state,
             "total": str(total),
             "available": str(total - held - sold),

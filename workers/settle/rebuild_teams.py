@@ -1,0 +1,112 @@
+"""The keys of a shard's teams, from their rows and the orders that sit in them.
+
+A seat counts by its claim's state while its team is undecided; a decided team is as it was
+decided. Written like the rest of a rebuild; what stands in the rows has been mended before.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+
+from engine import keys
+from engine.offers import OfferConfig
+
+Command = list[str]
+
+TEAMS = text(
+    "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state, paid,"
+    " subsidy, step, deadline_ms, decided_at_ms FROM teams WHERE shard = :shard"
+    " ORDER BY opened_at_ms DESC, id"
+)
+_PLAIN = (
+    *("kind", "state", "offer_id", "campaign_id", "version", "opener_id", "captain_id", "size"),
+    *("deadline_ms", "subsidy", "step"),
+)
+_LIVE = ("held", "paying", "paid")
+
+
+class RebuiltTeams:
+    """Teams of the offers that are kept; `seat` is told of every order, `commands` come last."""
+
+    def __init__(self, shard: int, rows: Sequence[RowMapping], kept: Collection[str]) -> None:
+        self._groups = keys.groups(shard)
+        self._deadlines = self._groups + "deadlines"
+        self._rows = {row["id"]: row for row in rows if row["offer_id"] in kept}
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def seat(self, order: Mapping[str, Any], state: str) -> tuple[dict[str, str], list[Command]]:
+        """The claim's fields, and what else its seat is; `state` as the claim comes back."""
+        team_id = order["team_id"]
+        if team_id is None:
+            return {}, []
+        taken = order["seat"] == "taken"
+        fields = {
+            "team_id": team_id,
+            "consent": "1" if order["consent"] else "",
+            "newcomer": "1" if order["newcomer"] else "",
+            "seat": "1" if taken else "",
+            "taken_at_ms": str(order["claimed_at_ms"]),
+        }
+        if order["paid_at_ms"] is not None:
+            fields["paid_at_ms"] = str(order["paid_at_ms"])
+        if not taken:
+            return fields, []
+        sits = [order["buyer_id"], order["claim_id"]]
+        commands = [["HSET", f"{self._groups}{team_id}:seats", *sits]]
+        if order["newcomer"] and state in _LIVE:
+            commands.append(["HSET", f"{self._groups}newcomers:{order['campaign_id']}", *sits])
+        self._counts[team_id][state] += 1
+        return fields, commands
+
+    def offer_fields(self, offer_id: str, config: OfferConfig) -> dict[str, str]:
+        """What the offer's teams make of its hash: the seats filled, a crowd's price."""
+        fields = {}
+        mine = [row for row in self._rows.values() if row["offer_id"] == offer_id]
+        if subsidised := sum(row["subsidy"] for row in mine):
+            fields["subsidised"] = str(subsidised)
+        rules = config.team
+        if rules is not None and rules.charging == "low":
+            step = max((row["step"] for row in mine), default=0)
+            if step:
+                _, price_id, fen = rules.steps[step - 1]
+                fields["prices"] = f"{price_id}|{fen}|0"
+        return fields
+
+    def commands(self, configs: Mapping[str, OfferConfig]) -> list[Command]:
+        """All about the teams themselves, once every order has been told."""
+        return [
+            command
+            for row in self._rows.values()
+            for command in self._team(row, str(configs[row["offer_id"]].keep_until_ms))
+        ]
+
+    def _team(self, row: RowMapping, keep: str) -> list[Command]:
+        team_id, counts = row["id"], self._counts[row["id"]]
+        key = self._groups + team_id
+        undecided = row["decided_at_ms"] is None
+        fields = {name: str(row[name]) for name in _PLAIN} | {"keep_until_ms": keep}
+        for name in _LIVE:
+            fields[name] = str(counts[name] if undecided else 0)
+        if not undecided:
+            fields["paid"] = str(row["paid"])
+        commands = [["HSET", key, *(part for pair in fields.items() for part in pair)]]
+        if not undecided:
+            ends = [["PEXPIREAT", key, keep], ["PEXPIREAT", f"{key}:seats", keep]]
+            return [*commands, *ends]
+        deadline = str(row["deadline_ms"])
+        if row["kind"] == "crowd":
+            return [*commands, ["ZADD", self._deadlines, deadline, team_id]]
+        taken = row["subsidy"] + sum(counts[name] for name in _LIVE)
+        # Its end was lost with the store: nobody waits for the deadline to hear of it.
+        is_over = taken == row["subsidy"] or counts["paid"] + row["subsidy"] >= row["size"]
+        commands.append(["ZADD", self._deadlines, "0" if is_over else deadline, team_id])
+        if row["state"] == "forming" and taken < row["size"]:
+            commands.append(
+                ["ZADD", f"{self._groups}joinable:{row['offer_id']}", deadline, team_id]
+            )
+        if row["opener_id"] == row["captain_id"] and taken > row["subsidy"]:
+            opened = f"{self._groups}openers:{row['offer_id']}"
+            commands.append(["HSETNX", opened, row["opener_id"], team_id])
+        return commands
