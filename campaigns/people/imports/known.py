@@ -54,12 +54,19 @@ async def lock_and_read(
 ) -> Known:
     """The stored rows; until the transaction ends no one else imports or adds a member.
 
-    The lock lets readers, claims and orders pass. Stores, guides and SKUs are read whole (a chain
-    has thousands), members and stock only as the files name them.
+    The lock lets readers, claims and orders pass, and publishers: these lock the rows of their
+    SKUs, as is done here for those that the files name, in the same order. Stores, guides and SKUs
+    are read whole (a chain has thousands), members and stock only as the files name them.
     """
     await session.execute(
         text("LOCK TABLE stores, guides, members, skus, sku_stock IN SHARE ROW EXCLUSIVE MODE")
     )
+    sku_ids = {row.values["id"] for row in rows.get("skus", []) if "id" in row.values}
+    if sku_ids:
+        await session.execute(
+            text("SELECT id FROM skus WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE"),
+            {"ids": sorted(sku_ids)},
+        )
     member_ids = [row.values["id"] for row in rows.get("members", []) if "id" in row.values]
     members, owners = await _members(session, member_ids, phone_hashes)
     stores = await session.execute(select(*Store.__table__.columns))

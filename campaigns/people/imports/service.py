@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.people.imports.cells import is_masked
 from campaigns.people.imports.known import lock_and_read
+from campaigns.people.imports.price_guard import check_prices
 from campaigns.people.imports.problems import Problems
 from campaigns.people.imports.reading import Row, Sheets, read_file
 from campaigns.people.imports.references import (
@@ -76,6 +77,8 @@ async def import_files(
         check_references(rows, known, problems)
         check_recruiters(rows, known, problems)
         check_phones(rows, hashes, known, problems)
+        # By the clock, whatever day the rows are dated: what is on sale is on sale now.
+        await check_prices(session, rows, known, problems, now_ms())
         problems.raise_any()
         when = now_ms() if at_ms is None else at_ms
         writer = Writer(session, known, phones, when, settings.import_batch_max)
