@@ -1,7 +1,7 @@
 """The built pages, served by the API itself: a few files in memory, answered before routing.
 
-`/`, `/r/…`, `/t/…`, `/desk` and `/hq` are one page (the browser routes on); hashed assets are kept for a
-year, everything else is asked again with its ETag. Without a build `/` says so in a sentence.
+`/`, `/r/…`, `/t/…`, `/desk` and `/hq` are one page (the browser routes on); hashed assets are kept
+for a year, everything else is asked again with its ETag. Without a build `/` says so in a sentence.
 The policy lets a page load and call nothing but us, the gateway and, in development, the sandbox
 provider. `/docs` describes the API without the internet, in development only.
 """

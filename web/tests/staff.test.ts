@@ -1,6 +1,6 @@
 /** The pure parts of the desk and the board. */
 import { expect, test } from "vitest";
-import { draftOf, fenOf, nextStep, type Form } from "@/board/campaignDraft";
+import { draftOf, emptyGroup, fenOf, nextStep, stepsOf, type Form } from "@/board/campaignDraft";
 import { everySecond, placeMarks } from "@/board/chartOptions";
 import { share, signed, timeOfDay, yuanParts } from "@/board/figures";
 import { changeOf, HISTORY_MAX, remember, type Seen } from "@/board/history";
@@ -95,6 +95,9 @@ test("a draft for the host to launch says how long it is open", () => {
     per_buyer: 2,
     by_host: true,
     minutes: 3,
+    kind: "flash",
+    stores: "",
+    group: emptyGroup(),
   };
   const draft = draftOf(form);
   expect(draft?.name).toBe("夜场");
@@ -103,4 +106,25 @@ test("a draft for the host to launch says how long it is open", () => {
   expect(draftOf({ ...form, by_host: false })?.offers[0]).toMatchObject({ launch: "schedule", duration_ms: null });
   expect(draftOf({ ...form, price_yuan: "x" })).toBeNull();
   expect(["draft", "in_review", "approved", "scheduled"].map(nextStep)).toEqual(["submit", "approve", "publish", null]);
+});
+
+test("a group buy's draft has its kind's fields and no others", () => {
+  const form: Form = {
+    name: "团", starts: "2026-11-11T20:00", hours: 2, sku_id: "SP1", total: 9, price_yuan: "9.90", per_buyer: 2,
+    by_host: true, minutes: 3, kind: "team", stores: "S01, S02", group: { ...emptyGroup(), captain_yuan: "8.90" },
+  };
+  expect(draftOf(form)?.stores).toEqual(["S01", "S02"]);
+  expect(draftOf(form)?.offers[0]).toMatchObject({
+    kind: "team", size: 2, term_ms: 86_400_000, late: "new", captain_price_fen: 890, launch: "schedule", coupons: false,
+  });
+  const crowd: Form = { ...form, kind: "crowd", group: { ...emptyGroup(), steps: "100 9.90\n300, 8.50\n" } };
+  expect(draftOf(crowd)?.offers[0]).toMatchObject({
+    kind: "crowd", prices: [], late: "seat", charging: "pay_low_refund_if_failed",
+    steps: [{ seats: 100, price_fen: 990 }, { seats: 300, price_fen: 850 }],
+  });
+  expect(stepsOf("100")).toBeNull();
+  expect(stepsOf("")).toBeNull();
+  expect(draftOf({ ...crowd, group: { ...crowd.group, regular_yuan: "12" } })?.offers[0]).toMatchObject({
+    charging: "pay_regular_return_difference", regular_price_fen: 1200,
+  });
 });

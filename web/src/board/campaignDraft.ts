@@ -1,10 +1,14 @@
-/** What HQ types for a flash campaign, and the draft that the server gets. Pure. */
+/** What HQ types for a campaign of one offer, and the draft that the server gets. Pure. */
 import type { Schemas } from "@/api/client";
 
 export type CampaignIn = Schemas["CampaignIn"];
 export type CampaignOut = Schemas["CampaignOut"];
 
+type OfferIn = CampaignIn["offers"][number];
+export type Kind = NonNullable<OfferIn["kind"]>;
+
 export interface Form {
+  kind: Kind;
   name: string;
   starts: string; // as `<input type=datetime-local>` has it
   hours: number;
@@ -14,7 +18,27 @@ export interface Form {
   per_buyer: number;
   by_host: boolean;
   minutes: number;
+  stores: string; // ids, by spaces or commas; empty: all
+  group: GroupForm;
 }
+
+/** What only group buys have. */
+export interface GroupForm {
+  size: 2 | 3;
+  team_hours: number;
+  late: "refund" | "seat" | "other" | "new";
+  newcomers_only: boolean;
+  captain_yuan: string; // empty: no price of their own
+  subsidy_max: number;
+  ready_after_days: number;
+  steps: string; // a line each: paid units, price
+  regular_yuan: string; // of a crowd whose orders stand if it fails; empty: they are refunded
+}
+
+export const emptyGroup = (): GroupForm => ({
+  size: 2, team_hours: 24, late: "new", newcomers_only: false, captain_yuan: "", subsidy_max: 0,
+  ready_after_days: 2, steps: "", regular_yuan: "",
+});
 
 /** The house's split until HQ edits plans here: 8 % promoter, 2 % upline, 10 % store, 30 % cap. */
 const SPLIT_PLAN = { promoter_bps: 800, upline_bps: 200, store_bps: 1000, level_two: true, cap_bps: 3000 };
@@ -27,10 +51,64 @@ export function fenOf(yuan: string): number | null {
   return fen > 0 ? fen : null;
 }
 
-export function draftOf(form: Form): CampaignIn | null {
+/** "100 39.90" a line; null when one is not of that form. */
+export function stepsOf(text: string): { seats: number; price_fen: number }[] | null {
+  const lines = text.split(/\n|;/).map((line) => line.trim()).filter((line) => line);
+  const steps = lines.map((line) => {
+    const [seats = "", yuan = "", ...more] = line.split(/[\s,]+/);
+    const price_fen = fenOf(yuan);
+    return /^\d{1,7}$/.test(seats) && price_fen !== null && !more.length ? { seats: Number(seats), price_fen } : null;
+  });
+  return steps.length && steps.every((step) => step !== null) ? steps : null;
+}
+
+const PLAIN: Pick<OfferIn, "coupons" | "points" | "newcomers_only" | "ready_after_days" | "subsidy_max" | "steps" | "charging"> = {
+  coupons: false, points: false, newcomers_only: false, ready_after_days: 0, subsidy_max: 0, steps: [],
+  charging: "pay_low_refund_if_failed",
+};
+
+/** The offer's own part by its kind; null for what is no price. */
+function kindOf(form: Form): Partial<OfferIn> | null {
+  const { kind, group } = form;
   const price_fen = fenOf(form.price_yuan);
+  if (kind === "crowd") {
+    const steps = stepsOf(group.steps);
+    const regular_price_fen = group.regular_yuan ? fenOf(group.regular_yuan) : null;
+    if (!steps || (group.regular_yuan && regular_price_fen === null)) return null;
+    const charging = regular_price_fen === null ? "pay_low_refund_if_failed" : "pay_regular_return_difference";
+    const late = group.late === "refund" ? "refund" : "seat";
+    return { prices: [], steps, charging, regular_price_fen, late, ready_after_days: group.ready_after_days };
+  }
+  if (price_fen === null) return null;
+  const prices = [{ price_fen, from_ms: 0 }];
+  if (kind !== "team") {
+    const by_host = kind === "flash" && form.by_host;
+    const ready_after_days = kind === "regular" ? group.ready_after_days : 0;
+    const duration_ms = by_host ? form.minutes * 60_000 : null;
+    return { prices, launch: by_host ? "host" : "schedule", duration_ms, ready_after_days };
+  }
+  const captain_price_fen = group.captain_yuan ? fenOf(group.captain_yuan) : null;
+  if (group.captain_yuan && captain_price_fen === null) return null;
+  const { size, late, newcomers_only, subsidy_max, ready_after_days } = group;
+  const term_ms = group.team_hours * 3_600_000;
+  return { prices, size, term_ms, late, newcomers_only, captain_price_fen, subsidy_max, ready_after_days };
+}
+
+export function draftOf(form: Form): CampaignIn | null {
+  const own = kindOf(form);
   const starts_at_ms = new Date(form.starts).getTime();
-  if (price_fen === null || Number.isNaN(starts_at_ms)) return null;
+  if (own === null || Number.isNaN(starts_at_ms)) return null;
+  const offer: OfferIn = {
+    ...PLAIN,
+    kind: form.kind,
+    sku_id: form.sku_id.trim(),
+    total: form.total,
+    prices: [],
+    per_order_max: Math.min(form.per_buyer, 99),
+    per_buyer_max: form.per_buyer,
+    launch: "schedule",
+    ...own,
+  };
   return {
     name: form.name.trim(),
     starts_at_ms,
@@ -38,18 +116,8 @@ export function draftOf(form: Form): CampaignIn | null {
     split_plan: SPLIT_PLAN,
     per_campaign_max: form.per_buyer,
     late: "refund",
-    offers: [
-      {
-        kind: "flash",
-        sku_id: form.sku_id.trim(),
-        total: form.total,
-        prices: [{ price_fen, from_ms: 0 }],
-        per_order_max: Math.min(form.per_buyer, 99),
-        per_buyer_max: form.per_buyer,
-        launch: form.by_host ? "host" : "schedule",
-        duration_ms: form.by_host ? form.minutes * 60_000 : null,
-      },
-    ],
+    stores: form.stores.split(/[\s,，]+/).filter((store) => store),
+    offers: [offer],
   };
 }
 

@@ -12,6 +12,9 @@ export function phaseOf(offer: OfferEvent, now: number): Phase {
   return now < offer.ends_at_ms ? "open" : "ended";
 }
 
+/** Bought in seats, with others. */
+export const isGroupBuy = (kind: string): boolean => kind === "team" || kind === "crowd";
+
 /** The price in force at `now`, or the first one before the start. */
 export function priceOf(offer: OfferEvent, now: number): Price | undefined {
   const at = Math.max(now, offer.starts_at_ms);

@@ -16,9 +16,9 @@ export function useTeam(teamId: Ref<string>) {
   const problem = ref<Problem | null>(null);
 
   const { now: look } = usePolled(async () => {
-    if (!session.value) return null;
-    const askedMs = Date.now();
     const asked = teamId.value;
+    if (!session.value || !asked) return null;
+    const askedMs = Date.now();
     const got = await readTeam(asked);
     if (asked !== teamId.value) return 0;
     problem.value = got.ok ? null : got.problem;
