@@ -35,6 +35,7 @@ from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
 from campaigns.team.controller import TeamController
+from campaigns.team.sharing_controller import SharingController
 
 _BEFORE = "/v1/offers/"
 CONTROLLERS = (
@@ -43,6 +44,7 @@ CONTROLLERS = (
     OfferController,
     ClaimController,
     TeamController,
+    SharingController,
     PaymentController,
     OrderController,
     RefundController,
