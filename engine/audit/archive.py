@@ -150,7 +150,7 @@ class ArchiveReader:
         if claim_id and self._has("SELECT 1 FROM aside WHERE claim_id = ?", (claim_id,)):
             return
         self._note_ids(event, name)
-        if claim_id:
+        if claim_id and fields["kind"].startswith(("claim.", "payment.")):  # seats: team_walk.py
             why = self._step(claim_id, event)
             if why:
                 self._finding.problem(f"{name}: {fields['kind']} of {claim_id}, which is {why}")

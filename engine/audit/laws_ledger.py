@@ -170,7 +170,7 @@ AND (o.split_fen IS NOT NULL) <> (t.state = 'formed'
      OR (t.kind = 'crowd' AND f.config -> 'team' ->> 'charging' = 'regular'))
 UNION ALL
 SELECT o.id, t.id, t.state, o.split_fen FROM orders o JOIN teams t ON t.id = o.team_id
-WHERE t.decided_at_ms IS NULL AND o.split_fen IS NOT NULL
+WHERE t.decided_at_ms IS NULL AND o.seat = 'taken' AND o.split_fen IS NOT NULL
 """
 # The only way to keep a cause from being posted, or refunded, twice at the same instant.
 _UNIQUE = text(

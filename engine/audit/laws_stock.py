@@ -104,15 +104,22 @@ async def i9_window_and_price(given: Given) -> LawResult:
     return finding.result()
 
 
-_CONFIGS = text("SELECT id, config -> 'prices' FROM offers")
+_CONFIGS = text(
+    "SELECT id, config -> 'prices', config -> 'team' -> 'captain_price',"
+    " config -> 'team' -> 'steps' FROM offers"
+)
 
 
 async def _shown_prices(given: Given, session: AsyncSession, finding: Finding) -> None:
     """What clients were told is the price of the price_id that they had asked for."""
     prices = {
         (offer_id, price_id): fen
-        for offer_id, listed in await session.execute(_CONFIGS)
-        for price_id, fen, _ in listed
+        for offer_id, listed, captain, steps in await session.execute(_CONFIGS)
+        for price_id, fen in (
+            *(one[:2] for one in listed),
+            *([captain] if captain else []),
+            *(one[1:] for one in steps or []),
+        )
     }
     told = given.scratch.execute(
         "SELECT id, offer, price_id, price_fen FROM requests WHERE op = 'claim' AND type = 'ok'"

@@ -14,7 +14,7 @@ from engine.audit.hot_teams import Counts, HotTeam, hot_teams, rows_of_hot
 from engine.audit.report import Finding, LawResult
 from engine.audit.sources import GRACE_MS, Given, pages, snapshot
 from engine.audit.team_facts import tell
-from engine.audit.team_walk import DECIDED
+from engine.audit.team_states import DECIDED
 
 
 async def t1_seats_within_capacity(given: Given) -> LawResult:

@@ -8,8 +8,7 @@ deadline, the price in force), then follows the event, so one fault is not told 
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-
+from engine.audit.team_states import DECIDED, WalkClaim, WalkTeam, mend
 from engine.events import (
     AnyEvent,
     ClaimHeld,
@@ -24,6 +23,7 @@ from engine.events import (
     CrowdSeatLeft,
     Decided,
     Event,
+    OfferOpened,
     SeatFilled,
     SeatLeft,
     SeatMoved,
@@ -35,36 +35,6 @@ from engine.offers import OfferConfig
 
 LawName = Literal["I9", "T1", "T2", "T3", "T4", "T6", "T7"]
 LAW_NAMES: tuple[LawName, ...] = ("I9", "T1", "T2", "T3", "T4", "T6", "T7")
-DECIDED = ("formed", "failed")
-
-
-class WalkTeam(msgspec.Struct):
-    """A team so far; `seats` are buyer → claim. Of a decided one the seats stay as they were."""
-
-    kind: str
-    offer_id: str
-    opener_id: str
-    size: int
-    deadline_ms: int
-    state: str
-    seats: dict[str, str] = {}
-    paid: set[str] = set()
-    subsidy: int = 0
-    step: int = 0
-    owes: str = ""  # the event that must come next, if it must
-
-
-class WalkClaim(msgspec.Struct):
-    """A claim of a seat. `held_in` names the epoch that saw it held."""
-
-    buyer_id: str
-    team_id: str
-    offer_id: str
-    consent: bool
-    state: str = "held"
-    held_in: int = 0
-    seat: str = "taken"
-    moving: str = ""
 
 
 class TeamWalk:
@@ -78,7 +48,8 @@ class TeamWalk:
         self.problems: dict[LawName, list[str]] = {law: [] for law in LAW_NAMES}
         self.facts: dict[LawName, int] = dict.fromkeys(LAW_NAMES, 0)
         self._openers: dict[tuple[str, str], str] = {}
-        self._epoch = 0
+        self._shard = self._epoch = 0
+        self._offers: list[str] = []  # opened in this shard
 
     def expect(self, law: LawName, holds: bool, text: str) -> None:
         """Count a fact of this law."""
@@ -86,14 +57,16 @@ class TeamWalk:
         if not holds:
             self.problems[law].append(text)
 
-    def read(self, event: AnyEvent, epoch: int) -> None:
-        """The next settled event of this shard."""
-        if epoch != self._epoch:
-            # A store that was lost may have taken with it what its last script still said.
-            for team in self.teams.values():
-                team.owes = ""
-        self._epoch = epoch
+    def read(self, event: AnyEvent, shard: int, epoch: int) -> None:
+        """The next settled event; shards one after the other, each from its first epoch."""
+        if shard != self._shard:
+            self._offers = []
+        elif epoch != self._epoch:
+            self._mend()
+        self._shard, self._epoch = shard, epoch
         match event:
+            case OfferOpened():
+                self._offers.append(event.offer_id)
             case TeamOpened():
                 self._opened(event)
             case ClaimHeld():
@@ -131,6 +104,22 @@ class TeamWalk:
                 sits = state in ("held", "paying", "paid")
                 self.expect("T3", sits, f"claim {claim_id} is {state} and sits in team {team_id}")
 
+    def _mend(self) -> None:
+        """A new epoch: what a lost script's tail would have said has been made up for."""
+        for offer_id in self._offers:
+            config = self._configs.get(offer_id)
+            crowd_id = config.team.crowd_id if config is not None and config.team else ""
+            if config is not None and crowd_id and crowd_id not in self.teams:
+                self.teams[crowd_id] = WalkTeam(
+                    *("crowd", offer_id, "", 0, config.ends_at_ms, "forming", self._shard)
+                )
+        mend(self.teams, self.claims, self._shard, self._due_step)
+        self._openers = {
+            whose: team_id
+            for whose, team_id in self._openers.items()
+            if whose[1] in self.teams[team_id].seats
+        }
+
     def _team(self, event: Event, team_id: str, owed: str = "") -> WalkTeam | None:
         """The event's team, which must not be decided; what it owes must be this event."""
         kind, at = event.__struct_config__.tag, f"seq {event.seq} of epoch {self._epoch}"
@@ -155,6 +144,7 @@ class TeamWalk:
             size=event.size,
             deadline_ms=event.deadline_ms,
             state="forming" if event.team_kind == "crowd" else "opening",
+            shard=self._shard,
         )
         if event.opener_id:
             whose = (event.offer_id, event.opener_id)

@@ -1,8 +1,9 @@
 """A small real evening, played once, and scenes of it: fresh copies that a test may spoil.
 
 Played on the real stores with the real sandbox: payments that stand, late, retaken, wrong and
-refunded ones, lapsed holds, a restock, refusals and repeated keys. It ends at rest, with one
-claim held and one being paid. A scene is a clone of its database and a copy of its hot state.
+refunded ones, lapsed holds, a restock, refusals, repeated keys and group buys. It ends at rest,
+with a claim and a seat held and one of each being paid. A scene is a clone of its database and a
+copy of its hot state.
 """
 
 import shutil
@@ -25,6 +26,7 @@ from engine.db import Database
 from engine.ids import new_id, now_ms
 from engine.wire import Wire
 from tests.engine.audit.room_scene import play_room
+from tests.engine.audit.team_scene import play_teams
 from tests.waiting import eventually
 from tests.workers.paying import Door, Paying
 
@@ -118,6 +120,7 @@ class Play:
         await self._sold_out()
         await self._restock(offer)
         await world.rest()
+        await play_teams(self)
         self.names["held"] = await self.claim(offer, "b7")
         paying = self.names["paying"] = await self.claim(offer, "b8")
         page = await world.begin(paying, "b8")

@@ -47,7 +47,9 @@ async def test_nothing_is_changed_by_looking(scene: Scene, tmp_path: Path) -> No
 
 
 async def test_waiting_for_rest_says_what_is_under_way(scene: Scene) -> None:
-    await scene.run("UPDATE orders SET expires_at_ms = 1 WHERE claim_state = 'held'")
+    await scene.run(
+        "UPDATE orders SET expires_at_ms = 1 WHERE claim_id = :c", c=scene.names["held"]
+    )
     left = await await_rest(scene.db, scene.wire, 0.3)
     assert [one.split(":")[1] for one in left] == [" order's hold has lapsed, or soon will"]
 
