@@ -5,48 +5,52 @@ Functions are named as the scripts and check in the same order. They change noth
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from engine.events import (
-    AnyEvent,
-    ClaimHeld,
-    ClaimReleased,
-    OfferClosed,
-    OfferOpened,
-    OfferRestocked,
-)
+from engine.events import ClaimHeld, OfferClosed, OfferOpened, OfferRestocked, TeamOpened
 from engine.inventory import OfferConfig, Reply
-from engine.replay.shard import Claim, Shard
+from engine.replay.draft import Draft, Outcome, say
+from engine.replay.shard import Shard
+from engine.replay.state import listed
 
 
-class Outcome(NamedTuple):
-    """What a command answers, and what it appends; no events mean: nothing changed."""
+def price_at(config: OfferConfig, now_ms: int, step: int = 0) -> tuple[str, int]:
+    """(price_id, fen) that holds at `now_ms`: the last interval that has begun.
 
-    reply: Reply
-    events: tuple[AnyEvent, ...] = ()
-
-
-def say(what: str, *details: str | int) -> Outcome:
-    """An answer that changes nothing."""
-    return Outcome(Reply(what, tuple(str(detail) for detail in details)))
-
-
-def price_at(config: OfferConfig, now_ms: int) -> tuple[str, int]:
-    """(price_id, fen) that holds at `now_ms`: the last interval that has begun."""
+    `step` is the highest of a crowd's ladder that is latched.
+    """
     price_id, fen, _ = max(
-        (price for price in config.prices if price[2] <= now_ms), key=lambda price: price[2]
+        (price for price in listed(config, step) if price[2] <= now_ms), key=lambda price: price[2]
     )
     return price_id, fen
+
+
+def price_now(shard: Shard, offer_id: str, now_ms: int) -> tuple[str, int]:
+    """(price_id, fen) that holds for an offer in this state."""
+    config = shard.offers[offer_id].config
+    crowd = shard.teams.get(config.team.crowd_id) if config.team is not None else None
+    return price_at(config, now_ms, crowd.step if crowd is not None else 0)
 
 
 def offer_open(shard: Shard, *, offer_id: str, command_id: str, total: int, now_ms: int) -> Outcome:
     """opened | done."""
     if offer_id in shard.offers:
         return say("done")
-    event = OfferOpened(
-        seq=shard.seq + 1, at_ms=now_ms, offer_id=offer_id, command_id=command_id, total=total
-    )
-    return Outcome(Reply("opened"), (event,))
+    draft = Draft(shard, now_ms)
+    draft.emit(OfferOpened, offer_id=offer_id, command_id=command_id, total=total)
+    config = shard.configs[offer_id]
+    if config.kind == "crowd" and config.team is not None:
+        draft.emit(
+            TeamOpened,
+            team_id=config.team.crowd_id,
+            offer_id=offer_id,
+            campaign_id=config.campaign_id,
+            version=config.version,
+            team_kind="crowd",
+            opener_id="",
+            size=0,
+            deadline_ms=config.ends_at_ms,
+        )
+    return draft.done("opened")
 
 
 def offer_restock(
@@ -97,7 +101,8 @@ class ClaimRequest:
     touch: str = ""
 
 
-def _refused(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> Outcome | None:
+def refused_before(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> Outcome | None:
+    """What claim and seat check first: stored answer, lag, window."""
     stored = shard.answers.get((ask.buyer_id, ask.offer_id, ask.key))
     if stored is not None:
         if stored.body_hash != ask.body_hash:
@@ -110,14 +115,16 @@ def _refused(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> O
     offer = shard.offers.get(ask.offer_id)
     if offer is None:
         return say("unknown_offer")
-    rules = offer.config
-    if offer.state != "open" or now_ms >= rules.ends_at_ms:
+    if offer.state != "open" or now_ms >= offer.config.ends_at_ms:
         return say("closed")
-    if now_ms < rules.starts_at_ms:
-        return say("not_open", rules.starts_at_ms)
-    holding, fen = price_at(rules, now_ms)
-    if holding != ask.price_id:
-        return say("price_changed", holding, fen)
+    if now_ms < offer.config.starts_at_ms:
+        return say("not_open", offer.config.starts_at_ms)
+    return None
+
+
+def limit_reached(shard: Shard, ask: ClaimRequest) -> Outcome | None:
+    """limit_reached which max, if so."""
+    rules = shard.offers[ask.offer_id].config
     for which, has, most in (
         ("order", 0, rules.per_order_max),
         ("offer", shard.limits[ask.offer_id, ask.buyer_id], rules.per_buyer_max),
@@ -125,52 +132,65 @@ def _refused(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> O
     ):
         if has + ask.qty > most:
             return say("limit_reached", which, most)
-    if ask.qty > offer.available:
-        return say("sold_out")
     return None
 
 
+def _refused(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> Outcome | None:
+    before = refused_before(shard, ask, now_ms, lag_max_ms)
+    if before is not None:
+        return before
+    offer = shard.offers[ask.offer_id]
+    if offer.config.kind in ("team", "crowd"):
+        return say("needs_team")
+    holding, fen = price_now(shard, ask.offer_id, now_ms)
+    if holding != ask.price_id:
+        return say("price_changed", holding, fen)
+    over = limit_reached(shard, ask)
+    if over is not None:
+        return over
+    return say("sold_out") if ask.qty > offer.available else None
+
+
 def claim(shard: Shard, ask: ClaimRequest, *, nonce: str, now_ms: int, lag_max_ms: int) -> Outcome:
-    """held | stored | key_reused | busy | unknown_offer | closed | not_open | price_changed |
-    limit_reached | sold_out."""
+    """held | stored | key_reused | busy | unknown_offer | closed | not_open | needs_team |
+    price_changed | limit_reached | sold_out."""
     refused = _refused(shard, ask, now_ms, lag_max_ms)
     if refused is not None:
         return refused
     rules = shard.offers[ask.offer_id].config
-    price_id, fen = price_at(rules, now_ms)
-    event = ClaimHeld(
-        seq=shard.seq + 1,
-        at_ms=now_ms,
-        claim_id=f"clm-s{shard.shard}-e{shard.epoch}-{shard.seq + 1}-{nonce}",
+    price = price_now(shard, ask.offer_id, now_ms)
+    return hold(Draft(shard, now_ms), ask, price, now_ms + rules.hold_ms, nonce)
+
+
+def hold(
+    draft: Draft,
+    ask: ClaimRequest,
+    price: tuple[str, int],
+    expires_at_ms: int,
+    nonce: str,
+    **seat: str,
+) -> Outcome:
+    """held: the units are taken; `seat` are the fields of a claim that has one."""
+    shard = draft.shard
+    rules = shard.offers[ask.offer_id].config
+    claim_id = f"clm-s{shard.shard}-e{shard.epoch}-{shard.seq + 1}-{nonce}"
+    draft.emit(
+        ClaimHeld,
+        claim_id=claim_id,
         offer_id=ask.offer_id,
         campaign_id=rules.campaign_id,
         version=rules.version,
         buyer_id=ask.buyer_id,
         qty=ask.qty,
-        price_id=price_id,
-        price_fen=fen,
-        expires_at_ms=now_ms + rules.hold_ms,
+        price_id=price[0],
+        price_fen=price[1],
+        expires_at_ms=expires_at_ms,
         key=ask.key,
         body_hash=ask.body_hash,
         touch=ask.touch,
+        **seat,
     )
-    reply = say("held", event.claim_id, price_id, fen, event.expires_at_ms).reply
-    return Outcome(reply, (event,))
-
-
-def released(
-    claim: Claim, after_seq: int, now_ms: int, why: str, attempt_id: str | None = None
-) -> ClaimReleased:
-    """The event after `after_seq`; `attempt_id` is the claim's own unless given."""
-    return ClaimReleased(
-        seq=after_seq + 1,
-        at_ms=now_ms,
-        claim_id=claim.claim_id,
-        offer_id=claim.offer_id,
-        why=why,
-        attempt_id=claim.attempt_id if attempt_id is None else attempt_id,
-        units=claim.units,
-    )
+    return draft.done("held", claim_id, *price, expires_at_ms)
 
 
 def release(shard: Shard, *, claim_id: str, attempt_id: str, why: str, now_ms: int) -> Outcome:
@@ -186,7 +206,9 @@ def release(shard: Shard, *, claim_id: str, attempt_id: str, why: str, now_ms: i
     }
     if not fits.get(why, False):
         return say(claim.state)
-    return Outcome(Reply("released"), (released(claim, shard.seq, now_ms, why, attempt_id),))
+    draft = Draft(shard, now_ms)
+    draft.release(claim_id, why, attempt_id)
+    return draft.done("released")
 
 
 def sweep(shard: Shard, *, batch: int, now_ms: int) -> Outcome:
@@ -197,7 +219,7 @@ def sweep(shard: Shard, *, batch: int, now_ms: int) -> Outcome:
         key=lambda claim: (claim.expires_at_ms, claim.claim_id.encode()),
     )[:batch]
     free = [claim for claim in due if claim.epoch != shard.epoch or claim.seq <= shard.settled_seq]
-    events = tuple(
-        released(claim, shard.seq + place, now_ms, "lapsed", "") for place, claim in enumerate(free)
-    )
-    return Outcome(Reply("swept", (str(len(free)), str(len(due)))), events)
+    draft = Draft(shard, now_ms)
+    for claim in free:
+        draft.release(claim.claim_id, "lapsed", "")
+    return draft.done("swept", len(free), len(due))

@@ -8,17 +8,17 @@ from engine.events import (
     ClaimReturned,
     PaymentLate,
     PaymentRefused,
+    TeamOpened,
 )
 from engine.inventory import Reply
-from engine.replay.decide import Outcome, released, say
+from engine.replay.draft import Draft, Outcome, say
+from engine.replay.landing import Landing, land
 from engine.replay.shard import Claim, Shard
 
 
 class _About(TypedDict):
     """What all events of a payment fact say."""
 
-    seq: int
-    at_ms: int
     claim_id: str
     offer_id: str
     fact_id: str
@@ -31,6 +31,7 @@ def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> O
     if claim is None:
         return say("unknown")
     expires_at_ms = now_ms + shard.offers[claim.offer_id].config.pay_ms
+    team = shard.teams.get(claim.team_id) if claim.seat == "1" else None
     if claim.state == "paying":
         if claim.attempt_id != attempt_id:
             return say("other_attempt", claim.attempt_id)
@@ -39,6 +40,11 @@ def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> O
         expires_at_ms = claim.pay_expires_at_ms
     elif claim.state != "held":
         return say(claim.state)
+    elif team is not None:  # nobody is told a time to pay that the team has not got
+        state = team.state if now_ms < team.deadline_ms else "closing"
+        if state not in ("opening", "forming", "reached"):
+            return say("team_over", state)
+        expires_at_ms = min(expires_at_ms, team.deadline_ms)
     event = ClaimPaying(
         seq=shard.seq + 1,
         at_ms=now_ms,
@@ -51,9 +57,16 @@ def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> O
 
 
 def pay_confirm(
-    shard: Shard, *, claim_id: str, attempt_id: str, fact_id: str, verdict: str, now_ms: int
+    shard: Shard,
+    *,
+    claim_id: str,
+    attempt_id: str,
+    fact_id: str,
+    verdict: str,
+    nonce: str,
+    now_ms: int,
 ) -> Outcome:
-    """paid | retaken | late why | refused why | done | unknown."""
+    """paid | retaken | landed how team_id | late why | refused why | done | unknown."""
     if fact_id in shard.did:
         return say("done")
     claim = shard.claims.get(claim_id)
@@ -61,43 +74,53 @@ def pay_confirm(
         return say("unknown")
     if claim.payment_id == fact_id:
         return say("done")
+    draft = Draft(shard, now_ms)
     about: _About = {
-        "seq": shard.seq + 1,
-        "at_ms": now_ms,
         "claim_id": claim_id,
         "offer_id": claim.offer_id,
         "fact_id": fact_id,
         "attempt_id": attempt_id,
     }
+    is_live = claim.state in ("held", "paying")
     if verdict != "ok":
-        refused = PaymentRefused(**about, why=verdict)
-        reply = Reply("refused", (verdict,))
+        draft.emit(PaymentRefused, **about, why=verdict)
         if claim.state == "paying" and claim.attempt_id == attempt_id:
-            return Outcome(reply, (refused, released(claim, refused.seq, now_ms, verdict)))
-        return Outcome(reply, (refused,))
-    if claim.state in ("held", "paying"):
-        return Outcome(Reply("paid"), (ClaimPaid(**about, units=claim.units, retaken=0),))
-    if claim.state != "released":
-        why = "second_payment"
-        return Outcome(Reply("refused", (why,)), (PaymentRefused(**about, why=why),))
-    against = _against_retake(shard, claim, now_ms)
-    if against:
-        return Outcome(Reply("late", (against,)), (PaymentLate(**about, why=against),))
-    return Outcome(Reply("retaken"), (ClaimPaid(**about, units=claim.units, retaken=1),))
+            draft.release(claim_id, verdict, attempt_id)
+        return draft.done("refused", verdict)
+    if not is_live and claim.state != "released":
+        draft.emit(PaymentRefused, **about, why="second_payment")
+        return draft.done("refused", "second_payment")
+    if is_live and (not claim.team_id or claim.seat == "1"):
+        return _stands(draft, claim, about, landing=None)
+    landing = land(shard, claim, is_live=is_live, nonce=nonce, now_ms=now_ms)
+    if isinstance(landing, str):
+        draft.emit(PaymentLate, **about, why=landing)
+        if is_live:
+            draft.release(claim_id, "late", attempt_id)
+        return draft.done("late", landing)
+    return _stands(draft, claim, about, landing)
 
 
-def _against_retake(shard: Shard, claim: Claim, now_ms: int) -> str:
-    offer = shard.offers[claim.offer_id]
-    rules = offer.config
-    if rules.late != "retake":
-        return "refund"
-    if offer.state != "open" or now_ms >= rules.ends_at_ms:
-        return "closed"
-    mine = shard.limits[claim.offer_id, claim.buyer_id] + claim.units
-    everywhere = shard.limits[claim.campaign_id, claim.buyer_id] + claim.units
-    if mine > rules.per_buyer_max or everywhere > rules.per_campaign_max:
-        return "limit_reached"
-    return "sold_out" if claim.units > offer.available else ""
+def _stands(draft: Draft, claim: Claim, about: "_About", landing: Landing | None) -> Outcome:
+    """claim.paid, and what its seat makes of that."""
+    retaken = 0 if claim.state in ("held", "paying") else 1
+    if not claim.team_id:
+        draft.emit(ClaimPaid, **about, units=claim.units, retaken=retaken)
+        return draft.done("retaken" if retaken else "paid")
+    if landing is not None and landing.opens is not None:
+        draft.emit(TeamOpened, **landing.opens)
+    draft.emit(
+        ClaimPaid,
+        **about,
+        units=claim.units,
+        retaken=retaken,
+        team_id=landing.team_id if landing else claim.team_id,
+        landed=landing.how if landing else "",
+    )
+    draft.filled(claim.claim_id)
+    if landing is None:
+        return draft.done("paid")
+    return draft.done("landed", landing.how, landing.team_id)
 
 
 def give_back(shard: Shard, *, claim_id: str, units: int, refund_id: str, now_ms: int) -> Outcome:
@@ -111,13 +134,17 @@ def give_back(shard: Shard, *, claim_id: str, units: int, refund_id: str, now_ms
         return say("not_paid", claim.state)
     if units > claim.units:
         return say("too_many", claim.units)
-    event = ClaimReturned(
-        seq=shard.seq + 1,
-        at_ms=now_ms,
+    sat = claim.seat == "1" and shard.teams[claim.team_id].is_undecided
+    draft = Draft(shard, now_ms)
+    left = claim.units - units
+    draft.emit(
+        ClaimReturned,
         claim_id=claim_id,
         offer_id=claim.offer_id,
         refund_id=refund_id,
         units=units,
-        left=claim.units - units,
+        left=left,
     )
-    return Outcome(Reply("returned", (str(event.left),)), (event,))
+    if left == 0 and sat:
+        draft.left(claim.team_id, claim_id, "refunded")
+    return draft.done("returned", left)

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from engine import keys
-from engine.events import ClaimHeld
+from engine.events import ClaimHeld, TeamOpened
 from engine.inventory import Inventory, OfferConfig, Reply
-from engine.replay.decide import Outcome
+from engine.replay.draft import Outcome
 from engine.replay.shard import Shard
 from engine.replay.view import view_of
 from engine.scripts import Script
+from engine.teams import Teams
 from tests.engine.hotshard import HOUR_MS, SCRIPTS, Bench, bench
 
 T = TypeVar("T")
@@ -38,6 +39,11 @@ class World:
             self.bench.wire, self.bench.inventory.epochs, self.bench.scripts, settle_lag_max_ms=-1
         )
         self.inventories = {HOUR_MS: self.bench.inventory, -1: hasty}
+        wire, epochs, own = self.bench.wire, self.bench.inventory.epochs, self.bench.scripts
+        self.seatings = {
+            lag: Teams(wire, epochs, own, settle_lag_max_ms=lag) for lag in (HOUR_MS, -1)
+        }
+        self.teams = self.seatings[HOUR_MS]
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
@@ -71,14 +77,19 @@ class Parity(RuleBasedStateMachine):
         self,
         real: Callable[[], Coroutine[Any, Any, Reply]],
         wanted: Callable[[int, str], Outcome],
+        but: bytes = b"",
     ) -> Reply:
-        """Run the script, then ask the model what had to come of it at that very instant."""
-        return self.world.run(self._check(real, wanted))
+        """Run the script, then ask the model what had to come of it at that very instant.
+
+        A command without an event leaves no trace `but` in this key.
+        """
+        return self.world.run(self._check(real, wanted, but))
 
     async def _check(
         self,
         real: Callable[[], Coroutine[Any, Any, Reply]],
         wanted: Callable[[int, str], Outcome],
+        but: bytes,
     ) -> Reply:
         before = await self.bench.dump()
         seconds, micros = await self.bench.wire.call("TIME")
@@ -90,13 +101,17 @@ class Parity(RuleBasedStateMachine):
             at_ms = news[0].at_ms
             if isinstance(news[0], ClaimHeld):
                 nonce = news[0].claim_id.rpartition("-")[2]
+            elif isinstance(news[0], TeamOpened):
+                nonce = news[0].team_id.rpartition("-")[2]
         outcome = wanted(at_ms, nonce)
-        assert reply == outcome.reply
-        assert news == list(outcome.events)
+        assert reply == outcome.reply, (reply, outcome, at_ms)
+        assert news == list(outcome.events), (news, outcome, at_ms)
         for event in outcome.events:
             self.model.apply(event)
         if not news:
-            assert await self.bench.dump() == before, "a command without an event left a trace"
+            after = await self.bench.dump()
+            after.pop(but, None), before.pop(but, None)
+            assert after == before, "a command without an event left a trace"
         return reply
 
     @invariant()
@@ -115,5 +130,10 @@ class Parity(RuleBasedStateMachine):
         for buyer_id, offer_id, key in self.model.answers:
             until = self.configs[offer_id].keep_until_ms
             wanted[keys.idem(0, buyer_id, offer_id, key)] = until
+        for team in self.model.teams.values():
+            until = -1 if team.is_undecided else team.keep_until_ms
+            wanted[keys.groups(0) + team.team_id] = until
+            if any(team_id == team.team_id for team_id, _ in self.model.seats):
+                wanted[f"{keys.groups(0)}{team.team_id}:seats"] = until
         found = await asyncio.gather(*(self.bench.wire.call("PEXPIRETIME", key) for key in wanted))
         assert dict(zip(wanted, found, strict=True)) == wanted

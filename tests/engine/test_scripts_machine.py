@@ -267,8 +267,8 @@ class Scripts(Parity):
         named: dict[str, Any] = {"attempt_id": attempt_id, "fact_id": fact_id, "verdict": verdict}
         self.check(
             lambda: self.bench.inventory.pay_confirm(0, claim_id, **named),
-            lambda at, _: decide_payments.pay_confirm(
-                self.model, claim_id=claim_id, **named, now_ms=at
+            lambda at, nonce: decide_payments.pay_confirm(
+                self.model, claim_id=claim_id, **named, nonce=nonce, now_ms=at
             ),
         )
 
