@@ -13,7 +13,8 @@ from campaigns.team.subsidy import subsidise
 from engine.offers import TeamRules
 from engine.tokens import Access
 from tests.waiting import eventually
-from tests.workers.seats import WIDE, deadline_passes, team_of
+from tests.workers.seats import WIDE, crowd_of, crowd_offer, deadline_passes, team_of
+from workers.crowds import CrowdBooks
 from workers.teams import TeamWatch
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ async def play_teams(play: "Play") -> None:
     await _subsidised(play)
     await _late(play, offer)
     await play.world.rest(all_attempts=True)
+    await _crowds(play)
     await _forming(play)
 
 
@@ -50,7 +52,7 @@ async def seat(
 ) -> tuple[str, str]:
     """(claim, team) of a seat as a client asked for it, and paid for."""
     opens = not team_id and offer.config["team"]["captain_price"]
-    price_id = "p9" if opens else "p1"
+    price_id = str(more.pop("price_id", "p9" if opens else "p1"))
     asked = play.history.invoke(
         "claim", buyer=buyer, offer=offer.id, key=f"k-{buyer}", qty=1, price_id=price_id
     )
@@ -76,6 +78,9 @@ async def decide(play: "Play", offer: Offer, *teams: str) -> None:
     watch = TeamWatch(replace(play.world.parts, settings=settings))
     while await watch.run_once():
         await stage.settle()
+    books = CrowdBooks(play.world.parts)
+    while await books.run_once():
+        pass
     await play.world.rest()
 
 
@@ -129,6 +134,17 @@ async def _late(play: "Play", offer: Offer) -> None:
     await eventually(lambda: play.door.taken > taken)
     await world.rest()
     play.names["team_late"], play.names["seat_late"] = team_id, late
+
+
+async def _crowds(play: "Play") -> None:
+    """One reaches two steps of its ladder and pays the difference back, one fails."""
+    stage = play.world.stage
+    for name, buyers in (("crowd_formed", 5), ("crowd_failed", 1)):
+        offer = await crowd_offer(stage)
+        for n in range(buyers):  # the last one pays the price of the second step
+            await seat(play, offer, f"{name}{n}", price_id="p3" if n == 4 else "p1")
+        play.names[name] = crowd_of(offer)
+        await decide(play, offer, crowd_of(offer))
 
 
 async def _forming(play: "Play") -> None:
