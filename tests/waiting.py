@@ -33,7 +33,7 @@ async def eventually(
             if inspect.isawaitable(found):
                 found = await found
         except AssertionError as error:
-            last = error
+            found, last = None, error  # the coroutine that failed is no answer, though it is true
         if found:
             return found
         if time.monotonic() > until:
