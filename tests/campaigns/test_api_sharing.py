@@ -35,7 +35,7 @@ async def test_a_crowd_has_its_poster_before_anybody_bought(api: World) -> None:
     poster = await api.http.get(f"/v1/teams/{team_id}/poster.svg")
     assert poster.status_code == 200, poster.text
     assert "¥9.00" in poster.text
-    assert "还差 2 件" in poster.text
+    assert "还差 2 人" in poster.text
 
 
 async def test_unknown_teams_have_no_pictures(api: World) -> None:

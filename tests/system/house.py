@@ -107,8 +107,9 @@ class House:
         return buyer
 
     async def sale(self, total: int, **changes: Any) -> Sale:
-        """Publish one offer on sale now; limits and terms by `changes`, also of the offer."""
+        """Publish one offer on sale now; limits and terms by `changes`, its own by `offer`."""
         limits = {name: changes.pop(name, 1) for name in ("per_order_max", "per_buyer_max")}
+        kind = changes.pop("offer", {})
         draft = {
             "name": "晚八点秒杀",
             "starts_at_ms": now_ms() - 1_000,
@@ -118,7 +119,13 @@ class House:
             "pay_ms": 60_000,
             **changes,
         }
-        offer = {"sku_id": "SP1001", "total": total, "prices": [{"price_fen": 3_990}], **limits}
+        offer = {
+            "sku_id": "SP1001",
+            "total": total,
+            "prices": [{"price_fen": 3_990}],
+            **limits,
+            **kind,
+        }
         (published,) = await self.fresh.publish({**draft, "offers": [offer]})
         offer_id = published["offer_id"]
         campaign = await self.scalar("SELECT campaign_id FROM offers WHERE id = $1", offer_id)

@@ -11,7 +11,7 @@ type Team = import("../src/api/teams").Team;
 type Problem = import("../src/api/client").Problem;
 
 const team = (of: Partial<Team> = {}): Team => ({
-  team_id: "tem-1", offer_id: "ofr-1", kind: "team", state: "forming", why: "", size: 3, paid: 1, held: 0, subsidy: 0,
+  team_id: "tem-1", offer_id: "ofr-1", kind: "team", state: "forming", size: 3, paid: 1, held: 0, subsidy: 0,
   step: 0, steps: [], charging: "", members: [], stock_for_missing: true, my_claim_id: null,
   deadline_ms: 100_000, server_time_ms: 0, ...of,
 });
@@ -32,13 +32,13 @@ test("a small team says what is so", () => {
   expect(teamWords(team({ stock_for_missing: false }), 0).says).toContain("no stock");
   expect(teamWords(team(), 100_000).says).toContain("Time is up"); // before the worker says so
   expect(teamWords(team({ state: "formed", paid: 3 }), 0)).toMatchObject({ tone: "success" });
-  expect(teamWords(team({ state: "failed", why: "empty" }), 0).says).toContain("dissolved");
-  expect(teamWords(team({ state: "failed", why: "deadline" }), 0).next).toContain("goes back in full");
+  expect(teamWords(team({ state: "failed", paid: 0 }), 0).says).toContain("dissolved");
+  expect(teamWords(team({ state: "failed" }), 0).next).toContain("goes back in full");
 });
 
 test("a crowd says which price holds and what happens if it fails", () => {
   const crowd = team({ kind: "crowd", size: 0, steps, charging: "low" });
-  expect(teamWords(crowd, 0).says).toBe("9 more paid and it is reached, 01:40 left");
+  expect(teamWords(crowd, 0).says).toBe("9 more buyers and it is reached, 01:40 left");
   expect(teamWords(crowd, 0).next).toContain("go back in full");
   expect(teamWords({ ...crowd, charging: "regular" }, 0).next).toContain("regular price");
   expect(teamWords({ ...crowd, state: "reached", step: 1, paid: 12 }, 0).says).toContain("¥9.00 holds");

@@ -31,7 +31,7 @@ export interface GroupForm {
   captain_yuan: string; // empty: no price of their own
   subsidy_max: number;
   ready_after_days: number;
-  steps: string; // a line each: paid units, price
+  steps: string; // a line each: paid buyers, price
   regular_yuan: string; // of a crowd whose orders stand if it fails; empty: they are refunded
 }
 

@@ -225,7 +225,7 @@ export const staffEn: Record<keyof typeof staffZhCN, string> = {
   "campaign.teamHours": "Hours a team has (1 to 72)",
   "campaign.captainPrice": "Captain's price (yuan, optional)",
   "campaign.subsidy": "Seats the merchant may fill, at most",
-  "campaign.steps": "Ladder: paid units and price, a line each, like 100 39.90",
+  "campaign.steps": "Ladder: paid buyers and price, a line each, like 100 39.90",
   "campaign.regularPrice": "Orders stand at this price if it fails (yuan; empty: all is refunded)",
   "campaign.late": "A payment after its seat was released",
   "campaign.late.refund": "is refunded",

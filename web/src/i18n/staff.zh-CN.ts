@@ -223,7 +223,7 @@ export const staffZhCN = {
   "campaign.teamHours": "开团后几小时截止（1-72）",
   "campaign.captainPrice": "团长价（元，可不填）",
   "campaign.subsidy": "商家补位最多几席",
-  "campaign.steps": "阶梯：每行写 已付件数 价格，例如 100 39.90",
+  "campaign.steps": "阶梯：每行写 已付人数 价格，例如 100 39.90",
   "campaign.regularPrice": "没有达成时按此价成立（元；不填则全额退款）",
   "campaign.late": "付款晚于席位释放时",
   "campaign.late.refund": "全额退款",

@@ -30,7 +30,7 @@ function smallWords(team: Team, now: number): Words {
     case "formed":
       return { tone: "success", says: t("team.state.formed"), next: t("team.state.formedSays", { n: team.size }) };
     case "failed":
-      return team.why === "empty"
+      return team.paid === 0 // all have left
         ? { tone: "danger", says: t("team.state.failedEmpty"), next: t("team.state.failedEmptySays") }
         : { tone: "danger", says: t("team.state.failed"), next: t("team.state.failedSays") };
     case "closing":
