@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     room_log_max: int = 10_000  # entries of a room's log kept in the hot store, archived before
     me_log_max: int = 200
     me_keep_ms: int = 86_400_000
+    team_keep_ms: int = 4 * 86_400_000  # of a team's log after its last event
+    room_teams_max: int = 5  # openings and the like of an offer that rooms hear of, in a batch
     room_keep_ms: int = 7 * 86_400_000  # an ended room's log in the hot store
     room_comments_max: int = 50  # in a snapshot
     room_shelf_max: int = 100
@@ -132,7 +134,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     team_batch_max: int = 200  # teams of a shard looked at in a turn
     team_unpaid_max: int = 500  # unpaid seats that leave at the end of a closing, in one call
     rescue_batch_max: Annotated[int, msgspec.Meta(ge=2)] = 50  # moves of an offer in a turn
+    book_batch_max: int = 200  # members of a decided crowd booked in one transaction
+    book_every_ms: int = 500
     rescue_targets_max: int = 100  # forming teams looked at for free seats
+
+    # After forming
+    stocking_keep_ms: int = 60 * 86_400_000  # an ended offer stays on the stocking list
+    ready_batch_max: int = 500  # orders made ready in one transaction
+    pick_up_code_ms: int = 7 * 86_400_000  # a code is good for this long after it was shown
+    pick_up_tries_max: int = 20  # wrong codes of a store within the window
+    pick_up_window_ms: int = 60_000
 
     # Database
     pool_max: int = 10

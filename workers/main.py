@@ -1,7 +1,7 @@
 """`python -m workers.main`: the process that does what happens next.
 
-Sweeps lapsed holds, ends unpaid payments, decides teams at their deadline, sends refunds and
-repeats what is not applied yet.
+Sweeps lapsed holds, ends unpaid payments, decides teams at their deadline, books crowds, sends
+refunds and repeats what is not applied yet.
 Waits for stores that are away, at the start as later; refuses one that it may not trust.
 SIGTERM and SIGINT drain: the turns under way are finished, at most for DRAIN_S.
 """
@@ -30,6 +30,7 @@ from engine.store import check_database, check_hot_store, connect
 from engine.wire import Wire
 from workers import pay_watch, refunds, sweep
 from workers.clock import Clock
+from workers.crowds import CrowdBooks
 from workers.loop import Loop, Parts, backoff_ms, describe, is_outage, wait_any
 from workers.repeats import Repeats
 from workers.teams import TeamWatch
@@ -75,6 +76,12 @@ def loops_of(parts: Parts) -> list[Loop]:
             TeamWatch(parts).run_once,
             every_ms=settings.teams_every_ms,
             batch_max=settings.team_batch_max,
+        ),
+        make(
+            "crowds",
+            CrowdBooks(parts).run_once,
+            every_ms=settings.book_every_ms,
+            batch_max=settings.book_batch_max,
         ),
         make(
             "repeats",

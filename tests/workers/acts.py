@@ -4,6 +4,8 @@ Each act is what the API or a worker does in one go. The halves are here too, so
 lose the hot store between a committed row and its event.
 """
 
+from sqlalchemy import text
+
 from campaigns.offer.models import Offer, OfferCommand
 from campaigns.payment.models import PaymentAttempt, PaymentFact
 from campaigns.refund.models import Refund
@@ -122,6 +124,10 @@ async def add_refund(stage: Stage, offer: Offer, claim_id: str, fact_id: str, *,
                 last_error="",
                 done_at_ms=now,
             )
+        )
+        await session.execute(
+            text("UPDATE orders SET refunded_fen = refunded_fen + :fen WHERE payment_id = :fact"),
+            {"fen": PRICE_FEN * units, "fact": fact_id},
         )
     return refund_id
 

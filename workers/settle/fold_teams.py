@@ -96,6 +96,8 @@ def _seat(book: Book, event: SeatEvent) -> None:
     if captain_id is not None and order.team_id == event.team_id:  # else it was moved
         order.seat = "left"
         book.touched_orders.add(order.claim_id)
+        if order.claim_state == "returned" and order.refunded_fen < order.paid_fen:
+            book_standing(book, order, event.at_ms)  # its units are back, not all of its money
     if team.is_decided:
         return
     team.paid = event.paid
