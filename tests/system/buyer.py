@@ -3,14 +3,17 @@
 Every request is in the history, so the audit can hold the house to its answers.
 """
 
+import asyncio
 import json
 import random
 from typing import Any
 
-from cli.demo.phone import Phone
+from cli.demo.phone import TRIES_MAX, Phone
 from cli.demo.plan import Tally
 from engine.audit.history import HistoryWriter
 from loadtests.lean import LeanClient, Lost
+
+_OF_HISTORY = ("claim_id", "price_id", "price_fen", "expires_at_ms")
 
 
 class Buyer(Phone):
@@ -77,3 +80,33 @@ class Buyer(Phone):
             return str(document["state"])
         self.history.fail(invoked, answer.status, document["code"])
         return str(document["code"])
+
+    async def seat(
+        self, offer_id: str, price_id: str, team_id: str = "", *, key: str, consent: bool = False
+    ) -> tuple[int, dict[str, Any]]:
+        """Take a seat (of a new team, when none is named); asks again while lost or 503."""
+        body = {"qty": 1, "price_id": price_id, "team_id": team_id, "consent": consent}
+        for _ in range(TRIES_MAX):
+            invoked = self.history.invoke(
+                "claim", buyer=self.buyer, offer=offer_id, key=key, qty=1, price_id=price_id
+            )
+            try:
+                answer = await self._once("POST", f"/v1/offers/{offer_id}/seats", body, key=key)
+            except Lost:
+                self.tally.lost += 1
+                self.history.unknown(invoked)
+            else:
+                document: dict[str, Any] = json.loads(answer.body)
+                if answer.status == 201:
+                    replay = "idempotent-replay" in answer.headers
+                    self.tally.replayed += replay
+                    told = {name: document[name] for name in _OF_HISTORY}
+                    self.history.ok(invoked, replay=replay, **told)
+                    return 201, document
+                claim_id = document.get("claim_id")
+                self.history.fail(invoked, answer.status, document["code"], claim_id=claim_id)
+                if answer.status != 503:
+                    return answer.status, document
+                self.tally.retried += 1
+            await asyncio.sleep(self.rng.uniform(0.1, 0.5))
+        raise TimeoutError("seat: no answer")

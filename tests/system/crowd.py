@@ -24,15 +24,16 @@ from tests.system.buyer import Buyer
 
 TRY_AGAIN_S = 0.3
 AFTER_S = 40.0
+LANDS_S = 1.5
 
 
 class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Who buys what, how, and for how long.
 
-    `habits` are weights of pay, refund, lapse, cancel, hold (only until it is ordered) and none
-    (nobody looks any more). `until_ms`: who got nothing tries
-    again until then; 0: everybody asks once. `repeats`: share of buyers that repeat their key,
-    then with another body. `twins`: share that asks a second time under another key.
+    `habits` are weights of pay, refund, lapse, cancel, hold (only until it is ordered), late (pays
+    when the provider has closed the page) and none (nobody looks any more). `until_ms`: who got
+    nothing tries again until then; 0: everybody asks once. `repeats`: share of buyers that repeat
+    their key, then with another body. `twins`: share that asks a second time under another key.
     """
 
     name: str
@@ -49,6 +50,8 @@ class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     twins: float = 0.0
     one_key: str = ""  # everybody sends this key
     lossy: bool = False  # claims may go down with the hot store: only the audit can tell
+    team_id: str | None = None  # a seat of this team ("": of an own or the crowd's), not a claim
+    consents: float = 0.0  # share of those who may be moved to another team
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -138,7 +141,7 @@ class Crowd:
         key = plan.one_key or f"key-{plan.seed}-{plan.name}-{number}"
         buyer = self._buyer(who, rng, app)
         try:
-            status, told = await buyer.claim(plan.offer_id, 1, plan.price_id, key=key)
+            status, told = await self._ask(buyer, key, rng.random() < plan.consents)
             self.seen.count("held" if status == 201 else told["code"])
             if rng.random() < plan.repeats:
                 await self._repeat(buyer, key, status, told)
@@ -152,7 +155,15 @@ class Crowd:
             return False
         if status == 201:
             self._hold(who, told, key, rng)
-        return status == 409 and told["code"] == "sold_out"
+        return status == 409 and told["code"] in ("sold_out", "team_full")
+
+    async def _ask(self, buyer: Buyer, key: str, consent: bool) -> tuple[int, dict[str, Any]]:
+        plan = self.plan
+        if plan.team_id is None:
+            return await buyer.claim(plan.offer_id, 1, plan.price_id, key=key)
+        return await buyer.seat(
+            plan.offer_id, plan.price_id, plan.team_id, key=key, consent=consent
+        )
 
     async def _repeat(self, buyer: Buyer, key: str, status: int, told: dict[str, Any]) -> None:
         plan = self.plan
@@ -203,6 +214,11 @@ class Crowd:
             return ""
         seen = await buyer.watch(claim_id, ("ordered", "released"), AFTER_S)
         page = await buyer.begin_pay(claim_id) if seen.get("ordered") else None
+        if habit == "late" and page is not None:
+            await buyer.watch(claim_id, ("released",), AFTER_S)
+            paid = await buyer.pay(page, claim_id, ("paid_after_close",))
+            await asyncio.sleep(LANDS_S)  # it may lie released for good
+            return "" if paid else ", not paid"
         if page is None or not await buyer.pay(page, claim_id):
             return ", not paid"
         seen = await buyer.watch(claim_id, ("paid", "released"), AFTER_S)
