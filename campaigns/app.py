@@ -35,6 +35,7 @@ from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
 from campaigns.team.controller import TeamController
+from campaigns.team.open_list import OpenTeamList
 from campaigns.team.sharing_controller import SharingController
 
 _BEFORE = "/v1/offers/"
@@ -124,6 +125,7 @@ def create_framework(parts: Parts) -> Litestar:
         "metrics": parts.metrics,
         "hot": parts.hot,
         "board": Board(parts.db, parts.inventory, parts.catalog),
+        "open_teams": OpenTeamList(parts.db, parts.teams, parts.catalog),
         "room_tokens": parts.room_tokens,
         "rooms": Rooms(
             parts.db, parts.inventory, parts.logs, shelf_max=parts.settings.room_shelf_max

@@ -26,6 +26,7 @@ CUSTOMER: tuple[str, ...] = ("customer",)
 HQ: tuple[str, ...] = ("hq",)
 CUSTOMER_OR_HQ: tuple[str, ...] = ("customer", "hq")
 HQ_OR_GUIDE: tuple[str, ...] = ("hq", "guide")
+PEOPLE: tuple[str, ...] = ("customer", "guide", "hq")
 
 # `security` of a public route that gives more to who is signed in (see `visitor`).
 ANYBODY_OR_SIGNED_IN: list[dict[str, list[str]]] = [{}, {"bearer": ["customer", "guide", "hq"]}]

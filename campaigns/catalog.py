@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Row, Select, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaigns.campaign.models import Campaign
-from campaigns.offer.models import LAUNCH_FIELD, Offer
+from campaigns.offer.models import LAUNCH_FIELD, READY_FIELD, STORES_FIELD, Offer
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.errors import Missing, Unavailable
@@ -41,6 +41,8 @@ class Listed(msgspec.Struct, frozen=True):
     mall_price_fen: int
     config: OfferConfig
     launch_ms: int | None = None  # opened by a host, and then open for so long
+    stores: tuple[str, ...] = ()  # empty: all
+    ready_after_days: int | None = None
 
     @property
     def waits(self) -> bool:
@@ -149,6 +151,8 @@ class Catalog:
                 sku.mall_price_fen,
                 msgspec.convert(offer.config, OfferConfig),
                 offer.config.get(LAUNCH_FIELD),
+                tuple(offer.config.get(STORES_FIELD, ())),
+                offer.config.get(READY_FIELD),
             )
 
     async def _keep(self) -> None:

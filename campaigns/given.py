@@ -15,6 +15,7 @@ from campaigns.people.passwords import Passwords
 from campaigns.people.phones import PhoneKeys
 from campaigns.room.service import Rooms
 from campaigns.sign_in.codes import OneTimeCodes
+from campaigns.team.open_list import OpenTeamList
 from engine.db import Database
 from engine.inventory import Inventory
 from engine.room_tokens import RoomTokens
@@ -37,6 +38,7 @@ TheProvider = NamedDependency[SkipValidation[PaymentProvider]]
 TheProviderName = NamedDependency[str]
 TheMetrics = NamedDependency[Metrics]
 TheHot = NamedDependency[HotClaims]
+TheOpenTeams = NamedDependency[OpenTeamList]
 TheBoard = NamedDependency[Board]
 TheRooms = NamedDependency[Rooms]
 TheRoomTokens = NamedDependency[RoomTokens]

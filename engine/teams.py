@@ -90,6 +90,11 @@ class Teams(Commands):
         """buyer_id → claim_id of those who sit in it."""
         return await self.hash_of(f"{keys.groups(shard)}{team_id}:seats")
 
+    async def seat_of(self, shard: int, team_id: str, buyer_id: str) -> str | None:
+        """The claim by which this buyer sits in it; a crowd's seats are too many to read."""
+        found = await self.wire.call("HGET", f"{keys.groups(shard)}{team_id}:seats", buyer_id)
+        return found.decode() if found is not None else None
+
     async def joinable(self, shard: int, offer_id: str, now_ms: int, most: int) -> list[str]:
         """Ids of teams with a free seat, earliest deadline first."""
         found = await self.wire.call(

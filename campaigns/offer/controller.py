@@ -7,7 +7,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from campaigns.auth import HQ, PUBLIC, route
 from campaigns.claim.controller import IdempotencyKey
-from campaigns.given import TheCatalog, TheDb, TheInventory, Who
+from campaigns.given import TheCatalog, TheDb, TheInventory, TheTeams, Who
 from campaigns.offer import service, views
 from campaigns.offer.schemas import CloseIn, CommandOut, OfferPage, OfferView, RestockIn
 
@@ -27,6 +27,7 @@ class OfferController(Controller):
         self,
         db: TheDb,
         inventory: TheInventory,
+        teams: TheTeams,
         catalog: TheCatalog,
         campaign_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
@@ -34,15 +35,20 @@ class OfferController(Controller):
     ) -> OfferPage:
         """`next` of one page is `after` of the next."""
         return await views.list_offers(
-            db, inventory, catalog, campaign_id=campaign_id, limit=limit, after=after
+            db, inventory, teams, catalog, campaign_id=campaign_id, limit=limit, after=after
         )
 
     @get("/{offer_id:str}", **route(PUBLIC, "One offer: price, stock, window, limits", _MISSING))
     async def view(
-        self, offer_id: FromPath[str], db: TheDb, inventory: TheInventory, catalog: TheCatalog
+        self,
+        offer_id: FromPath[str],
+        db: TheDb,
+        inventory: TheInventory,
+        teams: TheTeams,
+        catalog: TheCatalog,
     ) -> OfferView:
         """The price_id to claim with, and what a buyer can hope for."""
-        return await views.view_offer(db, inventory, catalog, offer_id)
+        return await views.view_offer(db, inventory, teams, catalog, offer_id)
 
     @post(
         "/{offer_id:str}/restock",

@@ -31,8 +31,47 @@ class NextPrice(msgspec.Struct, frozen=True):
     from_ms: int
 
 
+class TeamTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How teams of this offer work; `says` in a sentence. Whoever opens one claims with
+    `captain_price_id` where there is one."""
+
+    size: int
+    seat_qty: int
+    term_ms: int
+    newcomers_only: bool
+    captain_price_id: str | None
+    captain_price_fen: int | None
+    says: str
+
+
+class LadderStep(msgspec.Struct, frozen=True, kw_only=True):
+    """From so many paid seats on this price holds; a `reached` step stays so."""
+
+    seats: int
+    price_id: str
+    price_fen: int
+    reached: bool
+
+
+class CrowdTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """The offer's crowd: how far it is, its ladder, and what is charged when.
+
+    `state`: forming, reached, closing, formed or failed; None before it has opened. `seat_qty`
+    None: as many units as ordered.
+    """
+
+    team_id: str
+    state: str | None
+    paid: int
+    seat_qty: int | None
+    ladder: tuple[LadderStep, ...]
+    charging: str
+    charging_says: str
+    regular_price_fen: int | None
+
+
 class OfferView(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer as buyers see it; claim it with this `price_id`.
+    """An offer as buyers see it; claim it, or ask for a seat, with this `price_id`.
 
     `phase`: waiting (a host will launch it, for `launch_ms`; the window is not known yet),
     upcoming, open, ended or closed. `late` says in words what becomes of a payment
@@ -63,6 +102,10 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     pay_ms: int
     late: str
     late_says: str
+    stores: tuple[str, ...]  # empty: all
+    ready_after_days: int | None  # of group buys: days from forming until the goods are there
+    team: TeamTerms | None
+    crowd: CrowdTerms | None
 
 
 class OfferPage(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from campaigns.catalog import Catalog, Listed
+from campaigns.offer.groups import crowd_terms, price_now, team_terms
+from campaigns.offer.landing import late_says
 from campaigns.offer.models import Offer
 from campaigns.offer.schemas import Availability, NextPrice, OfferPage, OfferView
 from campaigns.order.models import Order
@@ -13,24 +15,20 @@ from engine.db import Database
 from engine.errors import Unavailable
 from engine.ids import now_ms
 from engine.inventory import Inventory
-
-LATE = {
-    "refund": "A payment that arrives after your hold has lapsed is refunded in full.",
-    "retake": "A payment that arrives after your hold has lapsed buys the same units at the price "
-    "you paid if they are still free; otherwise it is refunded in full.",
-}
+from engine.teams import Teams
 
 
 async def view_offer(
-    db: Database, inventory: Inventory, catalog: Catalog, offer_id: str
+    db: Database, inventory: Inventory, teams: Teams, catalog: Catalog, offer_id: str
 ) -> OfferView:
     """One published offer; Missing `offer_not_found`."""
-    return await _view(db, inventory, await catalog.find(offer_id))
+    return await _view(db, inventory, teams, await catalog.find(offer_id))
 
 
 async def list_offers(
     db: Database,
     inventory: Inventory,
+    teams: Teams,
     catalog: Catalog,
     *,
     campaign_id: str | None,
@@ -51,14 +49,15 @@ async def list_offers(
         reverse=True,
     )
     page = listed[:limit]
-    views = await asyncio.gather(*[_view(db, inventory, offer) for offer in page])
+    views = await asyncio.gather(*[_view(db, inventory, teams, offer) for offer in page])
     return OfferPage(tuple(views), page[-1].offer_id if len(listed) > limit else None)
 
 
-async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView:
+async def _view(db: Database, inventory: Inventory, teams: Teams, listed: Listed) -> OfferView:
     config, now = listed.config, now_ms()
     state, availability = await _availability(db, inventory, listed)
-    current = max((price for price in config.prices if price[2] <= now), key=lambda price: price[2])
+    crowd = await crowd_terms(db, teams, listed)
+    price_id, price_fen = price_now(config, crowd, now)
     later = [price for price in config.prices if price[2] > max(now, config.starts_at_ms)]
     return OfferView(
         offer_id=listed.offer_id,
@@ -68,8 +67,8 @@ async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView
         sku_name=listed.sku_name,
         kind=config.kind,
         phase=_phase(listed, state, now),
-        price_id=current[0],
-        price_fen=current[1],
+        price_id=price_id,
+        price_fen=price_fen,
         next_price=NextPrice(later[0][1], later[0][2]) if later else None,
         shelf_price_fen=listed.shelf_price_fen,
         mall_price_fen=listed.mall_price_fen,
@@ -84,7 +83,11 @@ async def _view(db: Database, inventory: Inventory, listed: Listed) -> OfferView
         hold_ms=config.hold_ms,
         pay_ms=config.pay_ms,
         late=config.late,
-        late_says=LATE[config.late],
+        late_says=late_says(config.kind, config.late),
+        stores=listed.stores,
+        ready_after_days=listed.ready_after_days,
+        team=team_terms(config),
+        crowd=crowd,
     )
 
 

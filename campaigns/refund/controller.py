@@ -29,8 +29,8 @@ class RefundController(Controller):
             "Ask for a refund",
             {
                 **_MISSING,
-                409: "`not_refundable`, `refund_exceeds_units`, `refund_exceeds_paid` or "
-                "`too_many_refunds`.",
+                409: "`not_refundable`, `refund_exceeds_units`, `refund_exceeds_paid`, "
+                "`crowd_reached` (for its buyers, until it is formed) or `too_many_refunds`.",
                 422: "The key stands for another refund (`request_reused`).",
             },
             description="Customers give back whole units of their own paid order for their price; "

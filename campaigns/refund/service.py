@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns.order.models import Order
 from campaigns.refund.done import give_units_back, record_refund_done
 from campaigns.refund.models import Refund
+from campaigns.team.models import UNDECIDED, Team
 from engine.db import Database
 from engine.errors import BadInput, Conflict, Missing, Unprocessable
 from engine.ids import new_id, now_ms
@@ -41,8 +42,8 @@ async def request_refund(
     `units` 0 with an amount is a price-only refund. With `buyer_id` the order must be theirs and
     the amount is ours to say. The same request again gives the same row, with other content
     Unprocessable `request_reused`. Missing `order_not_found`; BadInput `refund_of_nothing`,
-    `amount_not_yours`; Conflict `not_refundable`, `refund_exceeds_units`, `refund_exceeds_paid`,
-    `too_many_refunds`.
+    `amount_not_yours`; Conflict `not_refundable`, `crowd_reached` (buyers only: HQ may),
+    `refund_exceeds_units`, `refund_exceeds_paid`, `too_many_refunds`.
     """
     if units < 0 or (amount_fen is not None and amount_fen <= 0):
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
@@ -61,6 +62,8 @@ async def request_refund(
         for refund in known:
             if refund.cause == cause:
                 return _same(refund, order, units, amount_fen)
+        if buyer_id is not None:
+            await _check_crowd(session, order)
         amount = _check(order, known, units, amount_fen)
         refund = _insert(session, order, cause, units, amount, actor)
         if sum(one.amount_fen for one in known) + amount == order.paid_fen:
@@ -73,6 +76,20 @@ async def request_refund(
 async def _intents(session: AsyncSession, payment_id: str) -> list[Refund]:
     rows = await session.scalars(select(Refund).where(Refund.payment_id == payment_id))
     return list(rows)
+
+
+async def _check_crowd(session: AsyncSession, order: Order) -> None:
+    """Everybody's price hangs on a reached crowd: nobody leaves it before its end."""
+    if order.team_id is None or order.seat != "taken":
+        return
+    team = await session.get(Team, order.team_id)
+    if team is not None and team.kind == "crowd" and team.step > 0 and team.state in UNDECIDED:
+        raise Conflict(
+            "crowd_reached",
+            "This crowd has been reached: its seats stand until the end",
+            "Nothing was changed. Ask again once it is formed, or ask the shop.",
+            deadline_ms=team.deadline_ms,
+        )
 
 
 def _not_refundable(order: Order) -> Conflict:
@@ -110,8 +127,10 @@ def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None
             f"{units_left} of {order.qty} are left. Nothing was changed.",
             units_left=units_left,
         )
-    # An earlier price-only refund may have taken from what the units would bring.
-    amount = min(order.unit_price_fen * units, fen_left) if amount_fen is None else amount_fen
+    # Once a crowd's difference went back, a unit is worth its last price. An earlier price-only
+    # refund may have taken from what the units would bring.
+    price_fen = order.unit_price_fen if order.final_price_fen is None else order.final_price_fen
+    amount = min(price_fen * units, fen_left) if amount_fen is None else amount_fen
     if amount > fen_left or amount == 0:
         raise Conflict(
             "refund_exceeds_paid",

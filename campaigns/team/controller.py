@@ -1,15 +1,18 @@
 """Teams over HTTP. The seat route is answered by `claim/hot.py` before the framework sees it."""
 
-from typing import cast
+from typing import Annotated, cast
 
-from litestar import Controller, Response, post
+from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from campaigns.auth import CUSTOMER, route
+from campaigns.auth import CUSTOMER, PEOPLE, route
 from campaigns.claim.controller import IdempotencyKey
-from campaigns.given import TheHot, Who
-from campaigns.team.schemas import SeatIn, SeatOut
+from campaigns.given import TheCatalog, TheDb, TheHot, TheOpenTeams, TheTeams, Who
+from campaigns.team import views
+from campaigns.team.schemas import MyTeams, OpenTeams, SeatIn, SeatOut, TeamView
+
+PAGE_MAX = 50
 
 
 class TeamController(Controller):
@@ -60,3 +63,43 @@ class TeamController(Controller):
             answer.body, status_code=answer.status, headers=headers, media_type=media_type
         )
         return cast("Response[SeatOut]", response)  # the body is encoded already
+
+    @get(
+        "/v1/offers/{offer_id:str}/teams",
+        **route(
+            PEOPLE, "Open teams of an offer to join", {404: "No such offer (`offer_not_found`)."}
+        ),
+    )
+    async def open(
+        self,
+        offer_id: FromPath[str],
+        open_teams: TheOpenTeams,
+        captain: Annotated[str | None, QueryParameter(max_length=80)] = None,
+        store_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    ) -> OpenTeams:
+        """`captain` is the team of the link that was followed: teams of its captain come first,
+        then those of the same store, with the fewest seats missing, with the earliest deadline."""
+        return await open_teams.show(offer_id, captain=captain, store_id=store_id)
+
+    @get(
+        "/v1/teams/{team_id:str}",
+        **route(PEOPLE, "One team or crowd", {404: "No such team (`unknown_team`)."}),
+    )
+    async def view(
+        self, team_id: FromPath[str], who: Who, db: TheDb, teams: TheTeams, catalog: TheCatalog
+    ) -> TeamView:
+        """Who is in by nickname, seats left, deadline, and whether there is stock for the rest."""
+        return await views.view_team(db, teams, catalog, who, team_id)
+
+    @get("/v1/me/teams", **route(CUSTOMER, "My seats and what their teams became"))
+    async def mine(
+        self,
+        who: Who,
+        db: TheDb,
+        teams: TheTeams,
+        catalog: TheCatalog,
+        limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 20,
+        after: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    ) -> MyTeams:
+        """Newest first; a seat is here once its order is committed."""
+        return await views.my_teams(db, teams, catalog, who, limit=limit, after=after)

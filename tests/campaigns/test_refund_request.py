@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from campaigns.refund.intents import refund_whole
 from campaigns.refund.models import Refund
 from engine.db import Database
 from engine.errors import KaituanError
@@ -147,3 +148,50 @@ async def test_a_payment_has_at_most_fifty_refunds(world: Paying) -> None:
     assert await refusal(world, order_id, 0, amount_fen=1) == (409, "too_many_refunds")
     await world.rest()
     assert await world.stage.scalar("SELECT refunded_fen FROM orders") == 50
+
+
+async def _in_crowd(world: Paying, order_id: str, *, state: str, step: int = 1) -> None:
+    """The order sits in a crowd, as the settler would write it."""
+    run = world.stage.run
+    await run(
+        "INSERT INTO teams (id, shard, offer_id, campaign_id, version, kind, opener_id, captain_id,"
+        " size, state, why, paid, subsidy, step, opened_at_ms, deadline_ms) SELECT 'tem_c', shard,"
+        " offer_id, campaign_id, 1, 'crowd', '', '', 0, :state, '', 2, 0, :step, 1, 9 FROM orders"
+        " WHERE id = :id ON CONFLICT (id) DO UPDATE SET state = :state, step = :step",
+        state=state,
+        step=step,
+        id=order_id,
+    )
+    await run("UPDATE orders SET team_id = 'tem_c', seat = 'taken' WHERE id = :id", id=order_id)
+
+
+async def test_nobody_leaves_a_reached_crowd_before_its_end(world: Paying) -> None:
+    order_id = await world.standing(qty=2)
+    await _in_crowd(world, order_id, state="forming", step=0)
+    await world.refund(order_id, 1, actor="b1", buyer_id="b1", request_id="r-early")
+    for state in ("reached", "closing"):
+        await _in_crowd(world, order_id, state=state)
+        assert await refusal(world, order_id, 1, buyer_id="b1") == (409, "crowd_reached")
+    # A repeat of an earlier request keeps its answer, and HQ may.
+    await world.refund(order_id, 1, actor="b1", buyer_id="b1", request_id="r-early")
+    await world.refund(order_id, 0, amount_fen=10)
+    await _in_crowd(world, order_id, state="formed")
+    assert (await world.refund(order_id, 1, actor="b1", buyer_id="b1")).amount_fen == 980
+
+
+async def test_after_its_difference_a_unit_is_worth_the_crowds_last_price(world: Paying) -> None:
+    order_id = await world.standing(qty=2)
+    await _in_crowd(world, order_id, state="formed")
+    payment_id = await world.stage.scalar("SELECT payment_id FROM orders")
+    async with world.parts.db.begin() as session:
+        refund_whole(
+            session,
+            payment_id=str(payment_id),
+            amount_fen=380,
+            cause="crowd_difference",
+            order_id=order_id,
+        )
+    await world.stage.run("UPDATE orders SET final_price_fen = 800 WHERE id = :id", id=order_id)
+    assert (await world.refund(order_id, 1)).amount_fen == 800
+    assert (await world.refund(order_id, 1, actor="b1", buyer_id="b1")).amount_fen == 800
+    assert await refusal(world, order_id, 0, amount_fen=1) == (409, "refund_exceeds_paid")
