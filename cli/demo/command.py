@@ -44,6 +44,7 @@ OWN = dict.fromkeys(
     ),
     "",
 )
+GUESTS_SHARE, GUESTS_MIN = 0.6, 60
 EVENINGS = (("周五夜场", "refund"), ("周六返场", "retake"))
 
 
@@ -54,11 +55,16 @@ class Party(NamedTuple):
     viewers: int
     seed: int
 
+    @property
+    def guests(self) -> int:
+        """Those who buy in teams, beside the customers of the flash sale."""
+        return max(GUESTS_MIN, round(self.customers * GUESTS_SHARE))
+
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End by itself: summary, audit, exit 0 only if lawful.")
 @click.option("--json", "json_file", type=FILE_TO_WRITE, help="Write the summary for machines.")
-@click.option("--customers", type=click.IntRange(30, 1_800), default=400, show_default=True)
+@click.option("--customers", type=click.IntRange(30, 1_000), default=400, show_default=True)
 @click.option("--viewers", type=click.IntRange(10, 1_800), default=300, show_default=True)
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
 @click.option("--svg", "svg_file", type=FILE_TO_WRITE, help="Draw the evening as a picture.")
@@ -170,6 +176,8 @@ async def _evenings(
         # Half of the viewers are the customers themselves, and are told of their own claims.
         tokens = await sample_tokens(settings, party.viewers // 2)
         cast = Cast(shop.hosts[0], keys.guide, party.viewers, [one.token for one in tokens])
+        first_guest = 1 + party.customers + max(30, party.customers // 4)
+        guests = [sample_phone(first_guest + one) for one in range(party.guests)]
         with screen:
             for number, (name, late) in enumerate(EVENINGS):
                 first = number == 0
@@ -184,11 +192,13 @@ async def _evenings(
                     name=name,
                     late=late,
                     seed=party.seed + number,
+                    guests=guests if first else (),
                     show=Show(settings, cast, history, screen, seed=party.seed) if first else None,
                 )
                 total.add(tally)
                 room = room or screen.scene.room
             screen.tell("waiting until every payment, close and refund is settled, then the audit")
-            return await summarise(settings, history, total, party.seed, hq, room)
+            bought_in_teams = screen.scene.group_offers
+            return await summarise(settings, history, total, party.seed, hq, room, bought_in_teams)
     finally:
         await hq.close()

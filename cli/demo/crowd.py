@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from cli.demo.guests import lives
 from cli.demo.journeys import Journey
 from cli.demo.plan import CrowdPlan, Tally
 from engine.audit.history import HistoryWriter
@@ -26,6 +27,7 @@ async def play(plan: CrowdPlan) -> None:
             asyncio.create_task(Journey(plan, buyer, tally, history).run(gate, ready))
             for buyer in plan.buyers
         ]
+        journeys += lives(plan, tally, history, gate, ready)
         teller = asyncio.create_task(_tell(tally))
         await asyncio.to_thread(sys.stdin.readline)
         gate.set()

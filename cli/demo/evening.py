@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from cli.demo.groups import ask_the_merchant, group_offers_of
 from cli.demo.headquarters import (
     HERO_SKU,
     RESTOCK_UNITS,
@@ -20,7 +21,8 @@ from cli.demo.headquarters import (
     soon,
 )
 from cli.demo.journeys import cast
-from cli.demo.plan import CrowdPlan, Tally
+from cli.demo.parties import group_plan, guests_of, part_of
+from cli.demo.plan import CrowdPlan, GroupPlan, Tally
 from cli.demo.screen import Screen
 from cli.demo.show import Show
 from engine.ids import now_ms
@@ -68,25 +70,37 @@ async def play(
     late: str,
     seed: int,
     show: Show | None = None,
+    guests: Sequence[str] = (),
 ) -> Tally:
     """One campaign from draft to the last customer's goodbye; the sum of all tallies.
 
-    With a `show` its room is live from before the sale until after it.
+    With a `show` its room is live from before the sale until after it. `guests` are the phones
+    of those who buy in teams.
     """
     screen.scene.headline = name
-    screen.scene.customers = len(phones)
     screen.scene.stock, screen.scene.tally = {}, Tally()
     # Customers sign in before the sale opens, so its start is published when they are about in.
-    starts_at_ms = soon(STARTS_IN_S + len(phones) / 60 + (ROOM_FILLS_IN_S if show else 0))
+    starts_at_ms = soon(
+        STARTS_IN_S + (len(phones) + len(guests)) / 60 + (ROOM_FILLS_IN_S if show else 0)
+    )
     scale = len(phones) / 40 / CUSTOMERS_PER_UNIT
     offers = await hq.publish(
-        evening_draft(name, starts_at_ms=starts_at_ms, late=late, scale=scale)
+        evening_draft(name, starts_at_ms=starts_at_ms, late=late, scale=scale, guests=len(guests))
     )
-    by_sku = {offer["sku_id"]: offer["offer_id"] for offer in offers}
-    hero, side = by_sku[HERO_SKU], by_sku[SIDE_SKU]
+    by_sku = {offer["sku_id"]: offer for offer in offers}
+    hero, side = (by_sku[sku]["offer_id"] for sku in (HERO_SKU, SIDE_SKU))
     screen.tell(f"HQ published {name}: the hero offer has one unit for every ten customers")
+    groups: GroupPlan | None = None
+    watched = {"hero": hero, "side": side}
+    if guests:
+        pairs, trios, all_in_one = group_offers_of(by_sku)
+        groups = group_plan(guests, pairs, trios, all_in_one, seed)
+        watched |= {"pairs": pairs.offer_id, "crowd": all_in_one.offer_id}
+        screen.scene.group_offers = tuple([one.offer_id for one in (pairs, trios, all_in_one)])
+        screen.tell(f"{guests_of(groups)} more buy in teams of two and three, and in a crowd")
+    screen.scene.customers = len(phones) + (guests_of(groups) if groups else 0)
     if show is not None:
-        await show.open(hq, name, [hero, side], starts_at_ms)
+        await show.open(hq, name, list(watched.values()), starts_at_ms)
     crowds = [
         await _start(
             CrowdPlan(
@@ -99,19 +113,21 @@ async def play(
                 ends_at_ms=starts_at_ms + WINDOW_MS,
                 history=str(history),
                 seed=seed,
+                groups=part_of(groups, number, CROWDS) if groups else None,
             )
         )
         for number in range(CROWDS)
     ]
     listeners = [asyncio.create_task(crowd.listen()) for crowd in crowds]
     story = asyncio.create_task(_story(hq, crowds, (hero, side), starts_at_ms, screen, show))
-    watch = asyncio.create_task(_watch(hq, crowds, {"hero": hero, "side": side}, screen, show))
+    watch = asyncio.create_task(_watch(hq, crowds, watched, screen, show))
+    merchant = asyncio.create_task(ask_the_merchant(hq, lambda: _sum(crowds).asking, screen))
     try:
         await asyncio.gather(*listeners, story)
         if show is not None:
             screen.scene.room = await show.end()
     finally:
-        for task in (*listeners, story, watch):
+        for task in (*listeners, story, watch, merchant):
             task.cancel()
         for crowd in crowds:
             if crowd.process.returncode is None:
@@ -119,7 +135,7 @@ async def play(
                 await crowd.process.wait()
         if show is not None:
             await show.stop()
-        await asyncio.gather(*listeners, story, watch, return_exceptions=True)
+        await asyncio.gather(*listeners, story, watch, merchant, return_exceptions=True)
     return _sum(crowds)
 
 

@@ -14,6 +14,8 @@ PAY_MS = 7_000
 HERO_SKU, SIDE_SKU = "SP1001", "SP1002"
 FLASH_SKU = "SP1003"  # launched by the host in the visitors' room
 VISITORS_MS = 12 * 3_600_000
+PAIR_SKU, TRIO_SKU, CROWD_SKU = "SP1006", "SP1007", "SP1008"
+PAIR_TERM_MS, TRIO_TERM_MS, CLOSING_MAX_MS = 9_000, 15_000, 8_000
 HERO_UNITS, SIDE_UNITS, RESTOCK_UNITS = 40, 60, 8
 SPLIT_PLAN = {
     "promoter_bps": 800,
@@ -43,6 +45,15 @@ class Headquarters(StaffClient):
             f"/v1/offers/{offer_id}/restock",
             {"units": units, "reason": "门店调拨"},
             key=f"restock-{secrets.token_hex(6)}",
+        )
+
+    async def subsidise(self, team_id: str) -> None:
+        """The merchant takes one seat of a team that lacks it."""
+        await self.ask(
+            "POST",
+            f"/v1/teams/{team_id}/subsidies",
+            {"seats": 1, "reason": "商家补位"},
+            key=f"subsidy-{secrets.token_hex(6)}",
         )
 
     async def stock(self, offer_id: str) -> dict[str, Any]:
@@ -82,8 +93,13 @@ class Headquarters(StaffClient):
         return sums
 
 
-def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> dict[str, Any]:
-    """An evening with a hero offer, whose price rises half-way, and a side offer."""
+def evening_draft(
+    name: str, *, starts_at_ms: int, late: str, scale: float, guests: int = 0
+) -> dict[str, Any]:
+    """An evening with a hero offer, whose price rises half-way, and a side offer.
+
+    With `guests` there are group buys for so many customers, too.
+    """
     return {
         "name": name,
         "starts_at_ms": starts_at_ms,
@@ -111,8 +127,55 @@ def evening_draft(name: str, *, starts_at_ms: int, late: str, scale: float) -> d
                 "per_order_max": 2,
                 "per_buyer_max": 2,
             },
+            *(group_offers(guests) if guests else ()),
         ],
     }
+
+
+def group_offers(guests: int) -> list[dict[str, Any]]:
+    """Teams of two and of three, and a crowd whose ladder has three steps.
+
+    Whoever pays late lands in a team of their own at worst (pairs), or in their seat (trios).
+    """
+    limits = {"seat_qty": 1, "per_order_max": 1, "per_buyer_max": 2}
+    limits["closing_max_ms"] = CLOSING_MAX_MS
+    # About as many of the crowd's seats are paid as a third of the guests.
+    ladder = ((0.05, 4_590), (0.12, 4_190), (0.2, 3_790))
+    return [
+        {
+            "sku_id": PAIR_SKU,
+            "kind": "team",
+            "size": 2,
+            "total": 2 * guests,
+            "prices": [{"price_fen": 2_990}],
+            "captain_price_fen": 2_790,
+            "term_ms": PAIR_TERM_MS,
+            "late": "new",
+            **limits,
+        },
+        {
+            "sku_id": TRIO_SKU,
+            "kind": "team",
+            "size": 3,
+            "total": 3 * guests,
+            "prices": [{"price_fen": 3_190}],
+            "term_ms": TRIO_TERM_MS,
+            "subsidy_max": 3,
+            "late": "seat",
+            **limits,
+        },
+        {
+            "sku_id": CROWD_SKU,
+            "kind": "crowd",
+            "total": guests,
+            "steps": [
+                {"seats": max(2 + row, round(guests * share)), "price_fen": fen}
+                for row, (share, fen) in enumerate(ladder)
+            ],
+            "late": "seat",
+            **limits,
+        },
+    ]
 
 
 def soon(seconds: float) -> int:

@@ -91,14 +91,14 @@ class Journey:
                 seen = await self.phone.watch(claim_id, ("released",), within_s=AFTER_SALE_S)
                 self.tally.lapsed += seen.get("state") == "released"
             case "closer":
-                await self._pay_after_close(claim_id)
+                await self.pay_after_close(claim_id)
             case "underpayer":
-                await self._pay(claim_id, ("wrong_amount",), ("released",))
+                await self.pay(claim_id, ("wrong_amount",), ("released",))
             case _:
-                if await self._pay(claim_id, self.rng.choice(CALLBACKS), ("paid",)):
+                if await self.pay(claim_id, self.rng.choice(CALLBACKS), ("paid",)):
                     self.tally.paid += 1
                     if self.rng.random() < 0.15:
-                        await self._give_back(claim_id, qty)
+                        await self.give_back(claim_id, qty)
 
     async def _repeat_keys(self, offer_id: str, qty: int, price_id: str) -> None:
         """The same key with the same body, then with another: one effect, and a clear no."""
@@ -110,7 +110,7 @@ class Journey:
             if status != 201 and answer.get("code") != "key_reused":
                 return
 
-    async def _pay(self, claim_id: str, trouble: tuple[str, ...], until: tuple[str, ...]) -> bool:
+    async def pay(self, claim_id: str, trouble: tuple[str, ...], until: tuple[str, ...]) -> bool:
         await asyncio.sleep(self.rng.uniform(0.2, 1.5))
         page = await self.phone.begin_pay(claim_id)
         if page is None or not await self.phone.pay(page, claim_id, trouble):
@@ -118,16 +118,19 @@ class Journey:
         seen = await self.phone.watch(claim_id, (*until, "released"), within_s=AFTER_SALE_S)
         return seen.get("state") in until
 
-    async def _pay_after_close(self, claim_id: str) -> None:
+    async def pay_after_close(self, claim_id: str, *, surely: bool = False) -> bool:
         """Open the payment page, dither until it is closed, and then the money goes out anyway."""
         page = await self.phone.begin_pay(claim_id)
         if page is None:
-            return
+            return False
         seen = await self.phone.watch(claim_id, ("released",), within_s=AFTER_SALE_S)
-        if seen.get("state") == "released" and self.rng.random() < 0.7:
-            self.tally.late += await self.phone.pay(page, claim_id, ("paid_after_close",))
+        if seen.get("state") != "released" or not (surely or self.rng.random() < 0.7):
+            return False
+        sent = await self.phone.pay(page, claim_id, ("paid_after_close",))
+        self.tally.late += sent
+        return sent
 
-    async def _give_back(self, claim_id: str, qty: int) -> None:
+    async def give_back(self, claim_id: str, qty: int) -> None:
         seen = await self.phone.watch(claim_id, ("paid",), within_s=5)
         units = 1 if qty == 1 else self.rng.randint(1, qty)
         if seen.get("order_id"):

@@ -83,14 +83,31 @@ class Phone:
         self, offer_id: str, qty: int, price_id: str, *, key: str = ""
     ) -> tuple[int, dict[str, Any]]:
         """Claim until there is an answer; each try is its own entry of the history."""
-        key = key or f"demo-{secrets.token_hex(8)}"
-        path = f"/v1/offers/{offer_id}/claims"
+        body = {"qty": qty, "price_id": price_id}
+        return await self._hold(offer_id, "claims", body, key or f"demo-{secrets.token_hex(8)}")
+
+    async def seat(
+        self, offer_id: str, price_id: str, team_id: str = "", *, consent: bool = False
+    ) -> tuple[int, dict[str, Any]]:
+        """As `claim`, a seat of a team: without `team_id` a new one's, or the crowd's."""
+        body = {"qty": 1, "price_id": price_id, "team_id": team_id, "consent": consent}
+        return await self._hold(offer_id, "seats", body, f"seat-{secrets.token_hex(8)}")
+
+    async def _hold(
+        self, offer_id: str, what: str, body: dict[str, Any], key: str
+    ) -> tuple[int, dict[str, Any]]:
+        path = f"/v1/offers/{offer_id}/{what}"
         for _ in range(TRIES_MAX):
             invoked = self.history.invoke(
-                "claim", buyer=self.buyer, offer=offer_id, key=key, qty=qty, price_id=price_id
+                "claim",
+                buyer=self.buyer,
+                offer=offer_id,
+                key=key,
+                qty=body["qty"],
+                price_id=body["price_id"],
             )
             try:
-                answer = await self._once("POST", path, {"qty": qty, "price_id": price_id}, key=key)
+                answer = await self._once("POST", path, body, key=key)
             except Lost:
                 self.tally.lost += 1
                 self.history.unknown(invoked)
@@ -99,7 +116,9 @@ class Phone:
                 if answer.status == 201:
                     replay = "idempotent-replay" in answer.headers
                     self.tally.replayed += replay
-                    self.history.ok(invoked, replay=replay, **document)
+                    told = {one: document[one] for one in ("claim_id", "price_fen", "price_id")}
+                    until_ms = document["expires_at_ms"]
+                    self.history.ok(invoked, replay=replay, expires_at_ms=until_ms, **told)
                     return 201, document
                 self.history.fail(
                     invoked, answer.status, document["code"], claim_id=document.get("claim_id")
@@ -108,7 +127,16 @@ class Phone:
                     return answer.status, document
                 self.tally.retried += 1
             await asyncio.sleep(self.rng.uniform(0.1, 0.5))
-        raise TimeoutError("claim: no answer")
+        raise TimeoutError(f"{what}: no answer")
+
+    async def open_teams(self, offer_id: str) -> list[str]:
+        """Teams of this offer that take members, as the page lists them."""
+        answer = await self._ask("GET", f"/v1/offers/{offer_id}/teams")
+        if answer.status != 200:
+            return []
+        listed = json.loads(answer.body)
+        rows = listed if isinstance(listed, list) else listed["teams"]
+        return [row["team_id"] for row in rows]
 
     async def watch(
         self, claim_id: str, wanted: tuple[str, ...], within_s: float

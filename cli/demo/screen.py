@@ -28,6 +28,7 @@ class Scene(msgspec.Struct):
     rates: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=40))
     stock: dict[str, dict[str, Any]] = {}
     balances: dict[str, int] = {}
+    group_offers: tuple[str, ...] = ()  # those that are bought in teams
     room: Seen | None = None
     news: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=6))
 
@@ -115,6 +116,12 @@ def picture(scene: Scene) -> Panel:
         Text(f"{tally.held} held, {tally.paid} paid, {tally.lapsed} lapsed, {tally.late} late"),
         f"{tally.refunds} refunds asked · {tally.sold_out:,} × sold out",
     )
+    if scene.group_offers:
+        grid.add_row(
+            "teams",
+            Text(f"{tally.opened} opened, {tally.joined} joined, {tally.crowded} in the crowd"),
+            f"{tally.full} × full · {tally.late_seats} late and seated",
+        )
     if scene.room is not None:
         room = scene.room
         grid.add_row(

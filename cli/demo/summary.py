@@ -1,6 +1,7 @@
 """What the evening came to: figures from the product's interface, and the laws."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from cli.audit import audit_at_rest
 from cli.demo.audience import Seen
+from cli.demo.groups import GroupFigures, group_figures, group_lines
 from cli.demo.headquarters import Headquarters
 from cli.demo.plan import Tally
 from engine.audit.report import Report
@@ -27,6 +29,7 @@ class Summary(msgspec.Struct, kw_only=True):
     seed: int
     customers: dict[str, Any]
     room: Seen | None = None
+    groups: GroupFigures | None = None
     balances_fen: dict[str, int]
     laws: Any
     seconds: float
@@ -39,20 +42,24 @@ async def summarise(
     seed: int,
     hq: Headquarters,
     room: Seen | None = None,
+    group_offers: Sequence[str] = (),
 ) -> Summary:
     """Wait until nothing is under way, then audit with the clients' history and the bill."""
     began = time.monotonic()
     report: Report = await audit_at_rest(settings, history=history, within_s=REST_WITHIN_S)
     customers = msgspec.to_builtins(tally)
+    groups = await group_figures(settings, group_offers) if group_offers else None
     return Summary(
         ok=report.ok
         and bool(report.laws)
         and all(law.checked for law in report.laws)
         and not tally.errors
+        and (groups is None or groups.ended)
         and (room is None or (not room.violations and room.states == 1)),
         seed=seed,
         customers=customers,
         room=room,
+        groups=groups,
         balances_fen=await hq.balances(),
         laws=report.to_json()["laws"],
         seconds=round(time.monotonic() - began, 1),
@@ -82,6 +89,9 @@ def show(console: Console, summary: Summary) -> None:
     if summary.room is not None:
         for words, count in _room_lines(summary.room):
             table.add_row(words, f"{count:,}")
+    if summary.groups is not None:
+        for words, figure in group_lines(summary.groups):
+            table.add_row(words, figure)
     for account, fen in sorted(summary.balances_fen.items()):
         table.add_row(f"ledger: {account}", yuan(fen))
     console.print(table)
