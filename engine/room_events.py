@@ -1,4 +1,4 @@
-"""Topic events: what the log of a room or of a member says, one frozen Struct a kind.
+"""Topic events: what the log of a room, a team or a member says, one frozen Struct a kind.
 
 An event names the part of its topic's state that it replaces (`part_of`; "" = none), so a topic's
 state is its parts and its last comments. Nobody's ids, phone numbers or other personal data go
@@ -17,6 +17,8 @@ from msgspec import UNSET, UnsetType
 RoomStateWord = Literal["scheduled", "live", "paused", "ended"]
 OfferStateWord = Literal["scheduled", "open", "closed", "frozen"]
 ClaimStateWord = Literal["held", "paying", "paid", "released", "returned"]
+TeamStateWord = Literal["opening", "forming", "reached", "closing", "formed", "failed"]
+TeamKindWord = Literal["team", "crowd"]
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -47,6 +49,27 @@ class Price(msgspec.Struct, frozen=True):
     from_ms: int
 
 
+class Step(msgspec.Struct, frozen=True):
+    """From `seats` paid seats on, a crowd's unit costs `price_fen`."""
+
+    seats: int
+    price_id: str
+    price_fen: int
+
+
+class TeamCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a group buy's card has besides: `size` seats (0: a crowd) of `seat_qty` units (0: as
+    ordered), for `term_ms`; the captain's own price; a crowd's ladder and its `charging`."""
+
+    size: int
+    seat_qty: int
+    term_ms: int
+    newcomers_only: bool
+    captain_price: Price | None
+    steps: tuple[Step, ...]
+    charging: str
+
+
 class RoomNow(_Said, frozen=True, kw_only=True, tag="room"):
     """Part `room`."""
 
@@ -65,7 +88,8 @@ class Shelf(_Said, frozen=True, kw_only=True, tag="shelf"):
 
 
 class OfferNow(_Said, frozen=True, kw_only=True, tag="offer"):
-    """Part `offer:<id>`. `late`: where a late payment lands, `refund` or `retake`."""
+    """Part `offer:<id>`. `late`: where a late payment lands, `refund` or `retake`, of a seat
+    `refund`, `seat`, `other` or `new`. `team`: only of a group buy."""
 
     offer_id: str
     name: str
@@ -80,6 +104,7 @@ class OfferNow(_Said, frozen=True, kw_only=True, tag="offer"):
     per_order_max: int
     per_buyer_max: int
     late: str
+    team: TeamCard | UnsetType = UNSET
 
 
 class Stock(_Said, frozen=True, kw_only=True, tag="stock"):
@@ -90,6 +115,55 @@ class Stock(_Said, frozen=True, kw_only=True, tag="stock"):
     held: int
     sold: int
     total: int
+
+
+class CrowdNow(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer's crowd: `paid` seats, `pending` ones held or being paid, the `step` latched."""
+
+    team_id: str
+    state: TeamStateWord
+    paid: int
+    pending: int
+    step: int
+    deadline_ms: int
+
+
+class OfferTeams(_Said, frozen=True, kw_only=True, tag="teams"):
+    """Part `teams:<id>` of a room: teams of the offer that can be joined now, or its crowd."""
+
+    offer_id: str
+    open_teams: int
+    crowd: CrowdNow | None = None
+
+
+class TeamNow(_Said, frozen=True, kw_only=True, tag="team"):
+    """Part `team` of a team's own topic; `size` 0 of a crowd, `pending` seats are not yet paid."""
+
+    team_id: str
+    offer_id: str
+    team_kind: TeamKindWord
+    state: TeamStateWord
+    size: int
+    paid: int
+    pending: int
+    subsidy: int
+    step: int
+    deadline_ms: int
+
+
+class TeamTold(_Said, frozen=True, kw_only=True, tag="team_event"):
+    """Replaces nothing: `what` has just happened, `team.opened`, `team.seat_filled`,
+    `team.seat_left`, `team.formed`, `team.failed`, `crowd.reached`, `crowd.formed` …
+
+    `nickname`: of who opened or joined; `paid` seats after it; `step` of a crowd's ladder.
+    """
+
+    team_id: str
+    offer_id: str
+    what: str
+    nickname: str = ""
+    paid: int = 0
+    step: int = 0
 
 
 class Pin(_Said, frozen=True, kw_only=True, tag="pin"):
@@ -134,7 +208,20 @@ class MyPayment(_Said, frozen=True, kw_only=True, tag="payment"):
     why: str
 
 
-AnyTopicEvent = RoomNow | Shelf | OfferNow | Stock | Pin | Comment | Recovered | MyClaim | MyPayment
+AnyTopicEvent = (
+    RoomNow
+    | Shelf
+    | OfferNow
+    | Stock
+    | Pin
+    | Comment
+    | Recovered
+    | OfferTeams
+    | TeamNow
+    | TeamTold
+    | MyClaim
+    | MyPayment
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyTopicEvent] = msgspec.json.Decoder(AnyTopicEvent)
@@ -215,6 +302,10 @@ def part_of(event: AnyTopicEvent) -> str:
             return f"offer:{event.offer_id}"
         case Stock():
             return f"stock:{event.offer_id}"
+        case OfferTeams():
+            return f"teams:{event.offer_id}"
+        case TeamNow():
+            return "team"
         case MyClaim():
             return f"claim:{event.claim_id}"
         case MyPayment():
@@ -233,6 +324,11 @@ def topic_event(
 def room_topic(room_id: str) -> str:
     """The topic of a room."""
     return f"room:{room_id}"
+
+
+def team_topic(team_id: str) -> str:
+    """The topic of a team or crowd."""
+    return f"team:{team_id}"
 
 
 def me_topic(member_id: str) -> str:

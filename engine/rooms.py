@@ -1,4 +1,4 @@
-"""The logs of topics in the hot store: `room:<id>`, `me:<member>`, later `team:<id>`.
+"""The logs of topics in the hot store: `room:<id>`, `team:<id>`, `me:<member>`.
 
 Each topic has its own log with its own epoch and offset: reliable events are numbered 1..n without
 a gap, each with one origin, and an epoch begins with a snapshot (its parts at offset 0). A log
@@ -105,12 +105,14 @@ class RoomLogs:
 
         With `shard` and `mark` (epoch, seq of the batch's end): each shard event once. With
         `command_id`: once, and never behind a newer command of the same part. Rooms answer
-        no_log where there is none (see `open`); logs of members are made at once.
+        no_log where there is none (see `open`); logs of teams and members are made at once.
         """
         if (shard is None) != (mark is None):
             raise ValueError("a shard's batch needs its mark, and a mark its shard")
         at_epoch, at_seq = mark or (0, 0)
-        mine, settings = topic.startswith("me:"), self._settings
+        settings = self._settings
+        mine = topic.startswith(("me:", "team:"))  # short, and nobody archives them
+        keep_ms = settings.me_keep_ms if topic.startswith("me:") else settings.team_keep_ms
         asked = self._ask(
             "room_publish",
             **_log_keys(topic),
@@ -122,7 +124,7 @@ class RoomLogs:
             fresh_epoch=new_epoch() if mine else "",
             log_max=settings.me_log_max if mine else 0,
             parts_max=settings.me_log_max if mine else 0,
-            keep_ms=settings.me_keep_ms if mine else 0,
+            keep_ms=keep_ms if mine else 0,
             did_keep_ms=DID_KEEP_MS,
             events=_json([_listed(one) for one in events]),
         )

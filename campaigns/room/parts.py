@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.offer.models import Offer
 from campaigns.people.models import Guide, Store
 from campaigns.room.models import Room, RoomCommand
+from campaigns.room.team_parts import offer_teams, team_card
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.errors import Missing, Unavailable
@@ -25,6 +27,7 @@ from engine.room_events import (
     Host,
     OfferNow,
     OfferStateWord,
+    OfferTeams,
     Pin,
     Price,
     RoomNow,
@@ -41,11 +44,18 @@ from engine.rooms import Log, RoomLogs
 
 
 class ShelfOffer(NamedTuple):
-    """An offer as a room shows it; `stock` is None before it was opened."""
+    """An offer as a room shows it; `stock` is None before it was opened, `teams` also of a sale
+    without any."""
 
     shard: int
     card: OfferNow
     stock: Stock | None
+    teams: OfferTeams | None = None
+
+    @property
+    def events(self) -> list[AnyTopicEvent]:
+        """What a room's state has of it."""
+        return [one for one in (self.card, self.stock, self.teams) if one is not None]
 
 
 def missing_room() -> Missing:
@@ -61,9 +71,7 @@ async def room_parts(session: AsyncSession, inventory: Inventory, room_id: str) 
     events: list[AnyTopicEvent] = [await room_event(session, room), shelf_event(room)]
     events.append(pin_event(room))
     for offer in await shelf_offers(session, inventory, room.shelf):
-        events.append(offer.card)
-        if offer.stock is not None:
-            events.append(offer.stock)
+        events += offer.events
     return {part_of(event): encode(event) for event in events}
 
 
@@ -109,9 +117,9 @@ async def shelf_offers(
     for offer, sku in found:
         fields = hot.get(offer.id, {})
         stock = hot_stock(offer.id, fields) if fields else _settled_stock(offer)
-        listed.append(
-            ShelfOffer(offer.shard, offer_card(offer, sku, fields.get("state", "")), stock)
-        )
+        card = offer_card(offer, sku, fields.get("state", ""))
+        teams = await offer_teams(inventory, offer.shard, offer.id, fields) if fields else None
+        listed.append(ShelfOffer(offer.shard, card, stock, teams))
     return listed
 
 
@@ -170,6 +178,7 @@ def offer_card(offer: Offer, sku: Sku, state: str = "", *, at_ms: int | None = N
         per_order_max=config.per_order_max,
         per_buyer_max=config.per_buyer_max,
         late=config.late,
+        team=UNSET if config.team is None else team_card(config.team),
     )
 
 

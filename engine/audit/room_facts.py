@@ -16,10 +16,14 @@ COMMENTS_MAX = 50  # a state keeps so many; older ones are no part of it
 DIGEST_MASK = (1 << 63) - 1  # SQLite's integers are signed
 
 # Which part of its topic's state an event replaces, by kind: a word, or a prefix and a field.
-_WHOLE = {"room": "room", "shelf": "shelf", "pin": "pin", "comment": "", "recovered": ""}
+_WHOLE = {
+    **{"room": "room", "shelf": "shelf", "pin": "pin", "comment": "", "recovered": ""},
+    **{"team": "team", "team_event": ""},
+}
 _OF_ONE = {
     "offer": ("offer:", "offer_id"),
     "stock": ("stock:", "offer_id"),
+    "teams": ("teams:", "offer_id"),
     "claim": ("claim:", "claim_id"),
     "payment": ("payment:", "claim_id"),
 }

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from engine import keys
 from engine.db import Database
+from engine.events import SeatFilled
 from engine.inventory import Inventory
 from workers.broadcast.translate import AboutClaim, ClaimEvent, begun_here
 
@@ -18,7 +19,7 @@ _ORDERS = text(
 
 
 async def about_claims(
-    db: Database, inventory: Inventory, shard: int, claims: Sequence[ClaimEvent]
+    db: Database, inventory: Inventory, shard: int, claims: Sequence[ClaimEvent | SeatFilled]
 ) -> dict[str, AboutClaim]:
     """claim_id → what is known of it; a claim that nobody knows any more is left out."""
     known = begun_here(claims)

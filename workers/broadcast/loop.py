@@ -43,7 +43,7 @@ class Broadcaster:
         self._settings = settings
         self.shelves = Shelves(db)
         self._keeper = RoomKeeper(db, inventory, logs, self.shelves)
-        publisher = Publisher(db, inventory, logs, self.shelves)
+        publisher = Publisher(db, inventory, logs, self.shelves, teams_max=settings.room_teams_max)
         self._followers = [
             Follower(
                 shard,

@@ -2,15 +2,17 @@
 
 Each log gets its part of the batch in one script with the batch's end as mark: offers' events in
 their order, then one stock tick per touched offer, read from the hot store after the stream.
+Teams likewise (teams.py).
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from sqlalchemy import select
 
 from campaigns.offer.models import Offer
 from campaigns.room.parts import hot_offers, hot_stock, offer_card, open_room_log
+from campaigns.room.team_parts import offer_teams
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.events import OfferClosed
@@ -20,6 +22,7 @@ from engine.room_events import (
     AnyTopicEvent,
     OfferNow,
     Recovered,
+    TeamTold,
     TopicEvent,
     me_topic,
     room_topic,
@@ -29,7 +32,8 @@ from engine.rooms import RoomLogs
 from engine.stream import Entries
 from workers.broadcast.claims import about_claims
 from workers.broadcast.shelves import Shelves
-from workers.broadcast.translate import Batch, for_buyer, sort_out
+from workers.broadcast.teams import filled, team_events, to_rooms, to_teams
+from workers.broadcast.translate import AboutClaim, Batch, for_buyer, sort_out
 
 AT_ONCE_MAX = 500  # logs that a shard's batch writes to at the same time
 
@@ -38,17 +42,27 @@ class Publisher:
     """Publishes shards' batches."""
 
     def __init__(
-        self, db: Database, inventory: Inventory, logs: RoomLogs, shelves: Shelves
+        self,
+        db: Database,
+        inventory: Inventory,
+        logs: RoomLogs,
+        shelves: Shelves,
+        *,
+        teams_max: int = 5,
     ) -> None:
         self._db, self._inventory = db, inventory
         self._logs, self._shelves = logs, shelves
+        self._teams_max = teams_max  # openings and formings of an offer told to rooms, in a batch
 
     async def batch(self, shard: int, epoch: int, entries: Entries) -> None:
         """Publish gapless entries of one epoch. May be repeated, with more entries or fewer."""
         batch = sort_out(shard, epoch, entries)
-        told = await self._for_rooms(batch)
-        for topic, events in (await self._for_buyers(batch)).items():
-            told[topic] = events
+        concerned = [*batch.claims, *filled(batch)]
+        about = await about_claims(self._db, self._inventory, shard, concerned)
+        said = await team_events(self._db, batch, about)
+        told = await self._for_rooms(batch, to_rooms(said, self._teams_max))
+        told |= await to_teams(self._inventory, batch, said)
+        told |= self._for_buyers(batch, about)
         mark = (batch.epoch, batch.last)
         await _bounded([self._to(topic, events, shard, mark) for topic, events in told.items()])
 
@@ -69,21 +83,32 @@ class Publisher:
             if await open_room_log(self._db, self._inventory, self._logs, room_id) is not None:
                 await self._logs.publish(topic, events, shard=shard, mark=mark)
 
-    async def _for_rooms(self, batch: Batch) -> dict[str, list[TopicEvent]]:
+    async def _for_rooms(
+        self, batch: Batch, heard: Sequence[tuple[int, TeamTold]]
+    ) -> dict[str, list[TopicEvent]]:
         told: dict[str, list[TopicEvent]] = {}
 
         def tell(offer_id: str, event: TopicEvent) -> None:
             for room_id in self._shelves.rooms_of(offer_id):
                 told.setdefault(room_topic(room_id), []).append(event)
 
-        for seq, card in await self._cards(batch):
-            tell(card.offer_id, topic_event(batch.origin(seq), card, seq=seq))
+        cards: list[tuple[int, OfferNow | TeamTold]] = [*await self._cards(batch), *heard]
+        for seq, one in sorted(cards, key=lambda told: told[0]):
+            tell(one.offer_id, topic_event(batch.origin(seq), one, seq=seq))
         shown = [one for one in batch.touched if self._shelves.rooms_of(one)]
         hot = await hot_offers(self._inventory, [(batch.shard, one) for one in shown])
         for offer_id in shown:
             if offer_id in hot:
                 stock = hot_stock(offer_id, hot[offer_id])
                 tell(offer_id, topic_event(batch.tick_origin(offer_id), stock))
+        for offer_id in dict.fromkeys(batch.teams.values()):
+            if self._shelves.rooms_of(offer_id):
+                fields = hot.get(offer_id) or await self._inventory.offer_state(
+                    batch.shard, offer_id
+                )
+                teams = await offer_teams(self._inventory, batch.shard, offer_id, fields)
+                if teams is not None:
+                    tell(offer_id, topic_event(batch.tick_origin(offer_id), teams))
         return told
 
     async def _cards(self, batch: Batch) -> list[tuple[int, OfferNow]]:
@@ -106,8 +131,9 @@ class Publisher:
             for state in (event.state if isinstance(event, OfferClosed) else "open",)
         ]
 
-    async def _for_buyers(self, batch: Batch) -> dict[str, list[TopicEvent]]:
-        about = await about_claims(self._db, self._inventory, batch.shard, batch.claims)
+    def _for_buyers(
+        self, batch: Batch, about: Mapping[str, AboutClaim]
+    ) -> dict[str, list[TopicEvent]]:
         told: dict[str, list[TopicEvent]] = {}
         for event in batch.claims:
             known = about.get(event.claim_id)

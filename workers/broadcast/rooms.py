@@ -21,6 +21,7 @@ from workers.broadcast.shelves import Shelves
 log = logging.getLogger(__name__)
 
 AT_ONCE_MAX = 500  # logs looked at together
+_KINDS = ("offer", "stock", "teams")  # parts that a room has of an offer
 
 
 class RoomKeeper:
@@ -73,15 +74,13 @@ class RoomKeeper:
 
     async def _compare(self, room_id: str, offers: list[str], seen: set[str]) -> int:
         topic = room_topic(room_id)
-        names = [f"{kind}:{offer_id}" for offer_id in offers for kind in ("offer", "stock")]
+        names = [f"{kind}:{offer_id}" for offer_id in offers for kind in _KINDS]
         said = await self._logs.parts(topic, names)  # before what is so, never after it
         async with self._db.begin() as session:
             found = await shelf_offers(session, self._inventory, offers)
         events: list[TopicEvent] = []
         for offer in found:
-            for event in (offer.card, offer.stock):
-                if event is None:
-                    continue
+            for event in offer.events:
                 was = said.get(part_of(event), "")
                 if not same(was, event):
                     origin = f"look-{part_of(event)}-{secrets.token_hex(6)}"

@@ -1,7 +1,8 @@
 """Shard events → topic events: what a batch means for rooms and for members. Pure.
 
 An offer's opening and closing are told as they were; whatever moves its stock is told once, by a
-tick with the stock as it is after the batch. A claim's events go to its buyer alone.
+tick with the stock as it is after the batch, and so are its teams. A claim's events go to its
+buyer alone, a team's (teams.py) to its own topic.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.events import (
+    AnyEvent,
     ClaimHeld,
     ClaimPaid,
     ClaimPaying,
@@ -20,6 +22,9 @@ from engine.events import (
     OfferRestocked,
     PaymentLate,
     PaymentRefused,
+    SeatFilled,
+    SeatMoved,
+    TeamEvent,
     decode,
 )
 from engine.room_events import ClaimStateWord, MyClaim, MyPayment
@@ -58,19 +63,21 @@ class Batch(msgspec.Struct):
     offers: list[OfferEvent]
     claims: list[ClaimEvent]
     touched: dict[str, None]  # offers whose stock has moved, in the order of their first event
+    seats: list[TeamEvent]
+    teams: dict[str, str]  # teams whose seats or state have moved, each with its offer
 
     def origin(self, seq: int) -> str:
         """The cause that a topic event of this shard event names."""
         return f"s{self.shard}-e{self.epoch}-{seq}"
 
     def tick_origin(self, offer_id: str) -> str:
-        """The cause of the tick that ends the batch for this offer."""
+        """The cause of the tick that ends the batch for this offer, or team."""
         return f"tick-s{self.shard}-e{self.epoch}-{self.last}-{offer_id}"
 
 
 def sort_out(shard: int, epoch: int, entries: Entries) -> Batch:
     """The batch of these entries. What cannot be read is left out: the settler buries it."""
-    batch = Batch(shard, epoch, entries[-1][0], [], [], {})
+    batch = Batch(shard, epoch, entries[-1][0], [], [], {}, [], {})
     for seq, fields in entries:
         try:
             event = decode(seq, fields)
@@ -83,10 +90,22 @@ def sort_out(shard: int, epoch: int, entries: Entries) -> Batch:
             batch.offers.append(event)
         elif isinstance(event, ClaimEvent):
             batch.claims.append(event)
+            if isinstance(event, ClaimHeld) and event.team_id:
+                batch.teams.setdefault(event.team_id, event.offer_id)
+        else:
+            _of_team(batch, event)
     return batch
 
 
-def begun_here(claims: Sequence[ClaimEvent]) -> dict[str, AboutClaim]:
+def _of_team(batch: Batch, event: AnyEvent) -> None:
+    if isinstance(event, TeamEvent):
+        batch.seats.append(event)
+        batch.teams.setdefault(event.team_id, event.offer_id)
+        if isinstance(event, SeatMoved):
+            batch.teams.setdefault(event.from_team_id, event.offer_id)
+
+
+def begun_here(claims: Sequence[ClaimEvent | SeatFilled]) -> dict[str, AboutClaim]:
     """claim_id → what its own claim.held in this batch says."""
     return {
         event.claim_id: AboutClaim(event.buyer_id, event.qty, event.price_fen, event.expires_at_ms)
