@@ -66,8 +66,7 @@ async def test_a_shared_team_forms_on_all_screens(house: House, screen: NewScree
     assert link == f"{house.settings.public_url}/t/{team_id}"
     for what in ("qr", "poster"):
         await captain.tap(f"show-{what}")
-        picture = captain.page.get_by_test_id(f"{what}-picture")
-        await eventually(lambda picture=picture: _is_drawn(picture), within_s=10)
+        await until_drawn(captain.page.get_by_test_id(f"{what}-picture"))
     await captain.tap("invite-sheet-close")
     await join(second, team_id, sample_phone(402))
     await shows(captain, "seats", "data-paid", "2", within_s=15)
@@ -78,8 +77,11 @@ async def test_a_shared_team_forms_on_all_screens(house: House, screen: NewScree
     await house.lawful("T1")
 
 
-async def _is_drawn(picture: Any) -> bool:
-    return bool(await picture.evaluate("(one) => one.complete && one.naturalWidth > 0"))
+async def until_drawn(picture: Any) -> None:
+    async def is_drawn() -> bool:
+        return bool(await picture.evaluate("(one) => one.complete && one.naturalWidth > 0"))
+
+    await eventually(is_drawn, within_s=10)
 
 
 async def test_a_failed_team_shows_its_refund(house: House, screen: NewScreen) -> None:
@@ -98,7 +100,7 @@ async def test_a_failed_team_shows_its_refund(house: House, screen: NewScreen) -
 
 
 async def _has(found: Any, attribute: str, value: str) -> bool:
-    return await found.count() > 0 and await found.get_attribute(attribute) == value
+    return bool(await found.count()) and bool(await found.get_attribute(attribute) == value)
 
 
 async def test_an_open_team_is_joined_from_the_shelf(house: House, screen: NewScreen) -> None:
