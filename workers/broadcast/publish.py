@@ -108,7 +108,7 @@ class Publisher:
                 )
                 teams = await offer_teams(self._inventory, batch.shard, offer_id, fields)
                 if teams is not None:
-                    tell(offer_id, topic_event(batch.tick_origin(offer_id), teams))
+                    tell(offer_id, topic_event(batch.tick_origin(f"teams-{offer_id}"), teams))
         return told
 
     async def _cards(self, batch: Batch) -> list[tuple[int, OfferNow]]:
