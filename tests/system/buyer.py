@@ -82,13 +82,20 @@ class Buyer(Phone):
         return str(document["code"])
 
     async def seat(
-        self, offer_id: str, price_id: str, team_id: str = "", *, key: str, consent: bool = False
+        self,
+        offer_id: str,
+        price_id: str,
+        team_id: str = "",
+        *,
+        key: str,
+        qty: int = 1,
+        consent: bool = False,
     ) -> tuple[int, dict[str, Any]]:
         """Take a seat (of a new team, when none is named); asks again while lost or 503."""
-        body = {"qty": 1, "price_id": price_id, "team_id": team_id, "consent": consent}
+        body = {"qty": qty, "price_id": price_id, "team_id": team_id, "consent": consent}
         for _ in range(TRIES_MAX):
             invoked = self.history.invoke(
-                "claim", buyer=self.buyer, offer=offer_id, key=key, qty=1, price_id=price_id
+                "claim", buyer=self.buyer, offer=offer_id, key=key, qty=qty, price_id=price_id
             )
             try:
                 answer = await self._once("POST", f"/v1/offers/{offer_id}/seats", body, key=key)

@@ -141,12 +141,13 @@ class Crowd:
         key = plan.one_key or f"key-{plan.seed}-{plan.name}-{number}"
         buyer = self._buyer(who, rng, app)
         try:
-            status, told = await self._ask(buyer, key, rng.random() < plan.consents)
+            consent = rng.random() < plan.consents
+            status, told = await self._ask(buyer, key, consent=consent)
             self.seen.count("held" if status == 201 else told["code"])
             if rng.random() < plan.repeats:
-                await self._repeat(buyer, key, status, told)
+                await self._repeat(buyer, key, status, told, consent=consent)
             if rng.random() < plan.twins:
-                twin, other = await buyer.claim(plan.offer_id, 1, plan.price_id, key=f"{key}-b")
+                twin, other = await self._ask(buyer, f"{key}-b", consent=consent)
                 self.seen.count("twin: " + other.get("code", "held"))
                 if twin == 201:
                     self._hold(who, other, f"{key}-b", rng)
@@ -157,19 +158,22 @@ class Crowd:
             self._hold(who, told, key, rng)
         return status == 409 and told["code"] in ("sold_out", "team_full")
 
-    async def _ask(self, buyer: Buyer, key: str, consent: bool) -> tuple[int, dict[str, Any]]:
+    async def _ask(
+        self, buyer: Buyer, key: str, *, qty: int = 1, consent: bool
+    ) -> tuple[int, dict[str, Any]]:
         plan = self.plan
         if plan.team_id is None:
-            return await buyer.claim(plan.offer_id, 1, plan.price_id, key=key)
+            return await buyer.claim(plan.offer_id, qty, plan.price_id, key=key)
         return await buyer.seat(
-            plan.offer_id, plan.price_id, plan.team_id, key=key, consent=consent
+            plan.offer_id, plan.price_id, plan.team_id, key=key, qty=qty, consent=consent
         )
 
-    async def _repeat(self, buyer: Buyer, key: str, status: int, told: dict[str, Any]) -> None:
-        plan = self.plan
-        again, answer = await buyer.claim(plan.offer_id, 1, plan.price_id, key=key)
-        _, other = await buyer.claim(plan.offer_id, 2, plan.price_id, key=key)
-        if status != 201 or plan.lossy:
+    async def _repeat(
+        self, buyer: Buyer, key: str, status: int, told: dict[str, Any], *, consent: bool
+    ) -> None:
+        again, answer = await self._ask(buyer, key, consent=consent)
+        _, other = await self._ask(buyer, key, qty=2, consent=consent)
+        if status != 201 or self.plan.lossy:
             return
         if (again, answer) != (201, told):
             self.seen.errors.append(f"{key}: {told}, repeated {again} {answer}")
