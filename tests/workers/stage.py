@@ -73,17 +73,18 @@ class Stage:
             total=command.units,
         )
 
-    async def offer_beside(self, first: Offer, total: int) -> Offer:
-        """Another open and settled offer of `first`'s campaign, with the same rules."""
+    async def offer_beside(self, first: Offer, total: int, **changes: object) -> Offer:
+        """Another open and settled offer of `first`'s campaign, with its rules but `changes`."""
+        config = msgspec.structs.replace(msgspec.convert(first.config, OfferConfig), **changes)
         offer = Offer(
             id=new_id("ofr"),
             campaign_id=first.campaign_id,
             version=1,
             shard=first.shard,
-            kind="flash",
+            kind=config.kind,
             sku_id="sku-1",
             state="scheduled",
-            config=first.config,
+            config=msgspec.to_builtins(config),
             total=0,
             held=0,
             sold=0,
