@@ -23,6 +23,7 @@ from campaigns.board.service import Board
 from campaigns.bodies import StrictRequest
 from campaigns.campaign.controller import CampaignController
 from campaigns.claim.controller import ClaimController
+from campaigns.fulfilment.controller import FulfilmentController
 from campaigns.health import HealthController, missing_route
 from campaigns.offer.controller import OfferController
 from campaigns.order.controller import OrderController, order_filter
@@ -35,6 +36,7 @@ from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
 from campaigns.team.controller import TeamController
+from campaigns.team.live_controller import TeamLiveController
 from campaigns.team.open_list import OpenTeamList
 from campaigns.team.sharing_controller import SharingController
 
@@ -45,10 +47,12 @@ CONTROLLERS = (
     OfferController,
     ClaimController,
     TeamController,
+    TeamLiveController,
     SharingController,
     PaymentController,
     OrderController,
     RefundController,
+    FulfilmentController,
     BalanceController,
     RoomController,
     BoardController,
@@ -120,6 +124,7 @@ def create_framework(parts: Parts) -> Litestar:
         "passwords": parts.passwords,
         "phones": parts.phones,
         "codes": parts.codes,
+        "pick_up_codes": parts.pick_up_codes,
         "provider": parts.provider,
         "provider_name": parts.provider_name,
         "metrics": parts.metrics,

@@ -24,6 +24,7 @@ from engine.tokens import Access, TokenKeys, bearer
 PUBLIC: tuple[str, ...] = ()
 CUSTOMER: tuple[str, ...] = ("customer",)
 HQ: tuple[str, ...] = ("hq",)
+GUIDE: tuple[str, ...] = ("guide",)
 CUSTOMER_OR_HQ: tuple[str, ...] = ("customer", "hq")
 HQ_OR_GUIDE: tuple[str, ...] = ("hq", "guide")
 PEOPLE: tuple[str, ...] = ("customer", "guide", "hq")

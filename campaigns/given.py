@@ -9,6 +9,7 @@ from litestar.params import SkipValidation
 from campaigns.board.service import Board
 from campaigns.catalog import Catalog
 from campaigns.claim.hot import HotClaims
+from campaigns.fulfilment.codes import PickUpCodes
 from campaigns.metrics import Metrics
 from campaigns.payment.provider import PaymentProvider
 from campaigns.people.passwords import Passwords
@@ -34,6 +35,7 @@ TheTokens = NamedDependency[TokenKeys]
 ThePasswords = NamedDependency[Passwords]
 ThePhones = NamedDependency[PhoneKeys]
 TheCodes = NamedDependency[OneTimeCodes]
+ThePickUpCodes = NamedDependency[PickUpCodes]
 TheProvider = NamedDependency[SkipValidation[PaymentProvider]]
 TheProviderName = NamedDependency[str]
 TheMetrics = NamedDependency[Metrics]

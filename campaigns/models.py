@@ -1,6 +1,7 @@
 """All tables in one import, so that migrations and their test see the whole schema."""
 
 from campaigns.campaign import models as campaign
+from campaigns.fulfilment import models as fulfilment
 from campaigns.offer import models as offer
 from campaigns.order import models as order
 from campaigns.payment import models as payment
@@ -17,6 +18,7 @@ metadata = Base.metadata
 
 __all__ = [
     "campaign",
+    "fulfilment",
     "ledger",
     "metadata",
     "offer",

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from campaigns.catalog import Catalog
 from campaigns.claim.hot import HotClaims
+from campaigns.fulfilment.codes import PickUpCodes
 from campaigns.metrics import Metrics
 from campaigns.payment.provider import PaymentProvider
 from campaigns.payment.sandbox_client import SandboxClient
@@ -49,6 +50,7 @@ class Parts:
     passwords: Passwords
     phones: PhoneKeys
     codes: OneTimeCodes
+    pick_up_codes: PickUpCodes
     provider: PaymentProvider
     provider_name: str
     metrics: Metrics
@@ -95,6 +97,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             passwords=passwords,
             phones=phones,
             codes=OneTimeCodes(redis, settings, phones),
+            pick_up_codes=PickUpCodes(redis, settings),
             provider=provider,
             provider_name=PROVIDER_NAME,
             metrics=metrics,

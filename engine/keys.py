@@ -90,6 +90,11 @@ def code_sends(phone_hash: str) -> str:
     return f"code-sends:{phone_hash}"
 
 
+def pick_up_tries(store_id: str) -> str:
+    """Counter: pick-up codes tried in a store within the minute."""
+    return f"pick-up-tries:{store_id}"
+
+
 def broadcast(shard: int) -> str:
     """Hash epoch, seq: how far the shard's events are in the topics' logs."""
     return f"{{s{shard}}}:broadcast"

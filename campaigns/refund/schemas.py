@@ -34,6 +34,55 @@ class RefundList(msgspec.Struct, frozen=True):
     refunds: tuple[RefundView, ...]
 
 
+class RefundEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund as HQ sees it. `age_ms`: since it was asked for, until it was done or is now.
+
+    `tries` counts the times the provider was asked, `last_error` is its last answer that was no
+    success, `next_at_ms` when it is asked again. No order: the payment never bought anything.
+    """
+
+    refund_id: str
+    state: str
+    cause: str
+    amount_fen: int
+    units: int
+    age_ms: int
+    tries: int
+    last_error: str
+    next_at_ms: int | None
+    created_at_ms: int
+    done_at_ms: int | None
+    requested_by: str
+    payment_id: str
+    order_id: str | None
+    offer_id: str | None
+    team_id: str | None
+    buyer_id: str | None
+
+
+class RefundCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Refunds in a state: how many, how much, how old the oldest is, and the most tries of one."""
+
+    state: str
+    refunds: int
+    amount_fen: int
+    oldest_ms: int
+    tries_most: int
+
+
+class RefundPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page, oldest first; `next` goes into `after` for the next one.
+
+    `counts` by state over all that fit the filters (the state's own aside), on the first page.
+    `to_book`: of a decided crowd, orders whose refund or split is not written yet.
+    """
+
+    refunds: tuple[RefundEntry, ...]
+    counts: tuple[RefundCount, ...] | None
+    to_book: int
+    next: str | None
+
+
 def view_of(refund: Refund) -> RefundView:
     """The row without what is only ours: tries, leases, the provider's words."""
     return RefundView(

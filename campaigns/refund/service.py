@@ -25,6 +25,7 @@ __all__ = ["give_units_back", "record_refund_done", "request_refund"]
 REFUNDS_PER_PAYMENT_MAX: Final = 50
 # Stock can come back until the goods leave; `refunding` still has other refunds under way.
 REFUNDABLE: Final = frozenset({"paid", "ready", "refunding"})
+HANDED_OVER: Final = frozenset({"fulfilled", "completed"})
 
 
 async def request_refund(
@@ -43,7 +44,8 @@ async def request_refund(
     the amount is ours to say. The same request again gives the same row, with other content
     Unprocessable `request_reused`. Missing `order_not_found`; BadInput `refund_of_nothing`,
     `amount_not_yours`; Conflict `not_refundable`, `crowd_reached` (buyers only: HQ may),
-    `refund_exceeds_units`, `refund_exceeds_paid`, `too_many_refunds`.
+    `handed_over` (HQ may give an amount), `refund_exceeds_units`, `refund_exceeds_paid`,
+    `too_many_refunds`.
     """
     if units < 0 or (amount_fen is not None and amount_fen <= 0):
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
@@ -64,6 +66,8 @@ async def request_refund(
                 return _same(refund, order, units, amount_fen)
         if buyer_id is not None:
             await _check_crowd(session, order)
+        if order.state in HANDED_OVER and (units or buyer_id is not None):
+            raise _handed_over(buyer_id is None)
         amount = _check(order, known, units, amount_fen)
         refund = _insert(session, order, cause, units, amount, actor)
         if sum(one.amount_fen for one in known) + amount == order.paid_fen:
@@ -101,6 +105,16 @@ def _not_refundable(order: Order) -> Conflict:
     )
 
 
+def _handed_over(by_hq: bool) -> Conflict:
+    """Goods that left the store do not go back on sale by a refund; only money goes back."""
+    return Conflict(
+        "handed_over",
+        "This order was handed over",
+        "Nothing was changed. "
+        + ("Give the amount, without units." if by_hq else "Bring the goods to the store."),
+    )
+
+
 def _same(refund: Refund, order: Order, units: int, amount_fen: int | None) -> Refund:
     """The row of a repeated request; an amount left out matches whatever it came to."""
     if refund.units == units and amount_fen in (None, refund.amount_fen):
@@ -118,7 +132,7 @@ def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None
     """The amount in fen, if it may be asked for now."""
     units_left = order.qty - sum(one.units for one in known)
     fen_left = order.paid_fen - sum(one.amount_fen for one in known)
-    if order.state not in REFUNDABLE:
+    if order.state not in REFUNDABLE | HANDED_OVER:
         raise _not_refundable(order)
     if units > units_left:
         raise Conflict(

@@ -1,0 +1,279 @@
+"""One order on its way to its customer: which store, since when, and handing it over, once.
+
+Whoever changes an order here holds its row lock, as refunds do: units that were asked back are
+not handed over, and once it is handed over none go back on sale.
+"""
+
+from typing import Final, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from campaigns.audit_log import record_change
+from campaigns.fulfilment.codes import PickUpCodes, read_code
+from campaigns.fulfilment.models import PickUp
+from campaigns.fulfilment.schemas import PickUpOut, PickUpStore, PickUpView
+from campaigns.fulfilment.states import STOCKED, move
+from campaigns.fulfilment.stocking import DAY_MS, store_of
+from campaigns.offer.models import READY_FIELD, STORES_FIELD, Offer
+from campaigns.order.models import Order
+from campaigns.order.service import missing_order
+from campaigns.people.models import Store
+from campaigns.refund.models import Refund
+from campaigns.sku.models import Sku
+from campaigns.team.models import Team
+from engine.db import Database
+from engine.errors import Conflict, Gone, Missing, Unprocessable
+from engine.ids import now_ms
+from engine.ledger.splits import from_snapshot
+from engine.tokens import Access
+
+_BACK: Final = ("refunding", "refunded")
+
+
+class _Found(NamedTuple):
+    """An order with all that is shown of its way; `units` are those not asked back."""
+
+    order: Order
+    offer: Offer
+    pick_up: PickUp | None
+    store: Store | None
+    team: Team | None
+    units: int
+
+
+async def view(db: Database, codes: PickUpCodes, who: Access, order_id: str) -> PickUpView:
+    """Missing `order_not_found`, also when it is another's. Only the customer sees the code."""
+    async with db.begin() as session:
+        return _shown(await _find(session, who, order_id), codes, who)
+
+
+async def choose_store(
+    db: Database, codes: PickUpCodes, who: Access, order_id: str, store_id: str
+) -> PickUpView:
+    """Fetch it there. Missing `order_not_found`, `store_not_found` (or it does not sell this).
+
+    Conflict `order_state` once the goods are somewhere, `not_stocked` for a flash.
+    """
+    async with db.begin() as session:
+        found = await _find(session, who, order_id, lock=True)
+        if found.offer.kind not in STOCKED:
+            raise Conflict(
+                "not_stocked", "This order is not picked up later.", "Nothing was changed."
+            )
+        selling = found.offer.config.get(STORES_FIELD) or [store_id]
+        store = await session.get(Store, store_id) if store_id in selling else None
+        if store is None:
+            raise Missing(
+                "store_not_found",
+                "There is no such store, or it does not sell this.",
+                "Nothing was changed. Choose another store.",
+            )
+        move(found.order.state, "choose")
+        before = found.store.id if found.store else None
+        pick_up = found.pick_up
+        if pick_up is None:
+            pick_up = PickUp(order_id=order_id, store_id=store_id, chosen_by=who.subject)
+            session.add(pick_up)
+        elif pick_up.store_id != store_id:
+            pick_up.store_id, pick_up.chosen_by = store_id, who.subject
+        if who.role == "hq" and before != store_id:
+            record_change(
+                session,
+                who.subject,
+                "fulfilment.store",
+                f"order:{order_id}",
+                store_id=store_id,
+                before=before,
+            )
+        await session.flush()
+        return _shown(found._replace(pick_up=pick_up, store=store), codes, who)
+
+
+async def hand_over(db: Database, codes: PickUpCodes, who: Access, text: str) -> PickUpOut:
+    """Hand over what this code stands for, once. Every wrong code of a store counts.
+
+    Unprocessable `wrong_code`, Gone `code_expired`, TooMany `too_many_tries`; Conflict
+    `no_store`, `other_store`, `already_handed_over` (with when), `order_state`, `nothing_left`.
+    """
+    async with db.begin() as session:
+        store_id = await store_of(session, who)
+    if store_id is None:
+        raise Conflict(
+            "no_store", "You work in no store at the moment.", "Ask HQ to enter where you work."
+        )
+    await codes.take_try(store_id)
+    order_id, to_store_id = await _judge(db, codes, text)
+    await codes.give_try_back(store_id)
+    async with db.begin() as session:
+        if to_store_id != store_id:
+            raise await _other_store(session, to_store_id)
+        found = await _load(session, order_id, lock=True)
+        assert found is not None
+        return await _hand_over(session, who, found)
+
+
+async def _judge(db: Database, codes: PickUpCodes, text: str) -> tuple[str, str]:
+    """The order and the store of a right code."""
+    read = read_code(text)
+    async with db.begin() as session:
+        pick_up = (
+            await session.scalar(
+                select(PickUp).where(PickUp.serial == read[0], PickUp.ready_at_ms.is_not(None))
+            )
+            if read
+            else None
+        )
+    judged = "wrong"
+    if read is not None and pick_up is not None:
+        judged = codes.judge(read[1], pick_up.order_id, pick_up.store_id, now_ms())
+    if judged == "expired":
+        raise Gone(
+            "code_expired",
+            "This pick-up code is too old.",
+            "Nothing was handed over. Let the customer open the order: it shows a fresh code.",
+        )
+    if judged == "wrong" or pick_up is None:
+        raise Unprocessable(
+            "wrong_code",
+            "This is no pick-up code.",
+            "Nothing was handed over. Scan it again, or type it as the customer's order shows it.",
+        )
+    return pick_up.order_id, pick_up.store_id
+
+
+async def _other_store(session: AsyncSession, store_id: str) -> Conflict:
+    store = await session.get_one(Store, store_id)
+    return Conflict(
+        "other_store",
+        "This order is picked up in another store.",
+        f"It waits in {store.name} ({store_id}). Nothing was handed over here.",
+        store_id=store_id,
+    )
+
+
+async def _hand_over(session: AsyncSession, who: Access, found: _Found) -> PickUpOut:
+    order, pick_up = found.order, found.pick_up
+    assert pick_up is not None
+    if pick_up.fulfilled_at_ms is not None:
+        raise Conflict(
+            "already_handed_over",
+            "This order was handed over already.",
+            "Nothing more is due for it. If the customer has nothing, ask who handed it over.",
+            order_id=order.id,
+            fulfilled_at_ms=pick_up.fulfilled_at_ms,
+            fulfilled_by=pick_up.fulfilled_by,
+            units=pick_up.units,
+        )
+    after = move(order.state, "hand_over")
+    if found.units <= 0:  # HQ may give back all units for less than was paid
+        raise Conflict(
+            "nothing_left",
+            "All units of this order were given back.",
+            "Nothing was handed over.",
+            order_id=order.id,
+        )
+    order.state = after
+    pick_up.units, pick_up.fulfilled_by = found.units, who.subject
+    pick_up.fulfilled_at_ms = now_ms()
+    record_change(
+        session,
+        who.subject,
+        "fulfilment.hand_over",
+        f"order:{order.id}",
+        store_id=pick_up.store_id,
+        units=found.units,
+    )
+    sku = await session.get_one(Sku, found.offer.sku_id)
+    return PickUpOut(
+        order_id=order.id,
+        offer_id=order.offer_id,
+        sku_id=sku.id,
+        sku_name=sku.name,
+        units=found.units,
+        fulfilled_at_ms=pick_up.fulfilled_at_ms,
+    )
+
+
+async def _find(session: AsyncSession, who: Access, order_id: str, *, lock: bool = False) -> _Found:
+    found = await _load(session, order_id, lock=lock)
+    if found is None or (who.role != "hq" and found.order.buyer_id != who.subject):
+        raise missing_order()
+    return found
+
+
+async def _load(session: AsyncSession, order_id: str, *, lock: bool) -> _Found | None:
+    query = select(Order).where(Order.id == order_id)
+    order = await session.scalar(query.with_for_update() if lock else query)
+    offer = await session.get(Offer, order.offer_id) if order else None
+    if order is None or offer is None:
+        return None
+    pick_up = await session.get(PickUp, order_id)
+    _, credit = from_snapshot(order.credit)
+    store_id = pick_up.store_id if pick_up else credit.store_id
+    asked_back = await session.scalar(
+        select(func.coalesce(func.sum(Refund.units), 0)).where(
+            Refund.payment_id == order.payment_id
+        )
+    )
+    return _Found(
+        order=order,
+        offer=offer,
+        pick_up=pick_up,
+        store=await session.get(Store, store_id) if store_id else None,
+        team=await session.get(Team, order.team_id) if order.team_id else None,
+        units=order.qty - int(asked_back or 0),
+    )
+
+
+def _shown(found: _Found, codes: PickUpCodes, who: Access) -> PickUpView:
+    order, pick_up, store = found.order, found.pick_up, found.store
+    stands = order.split_fen is not None
+    days = int(found.offer.config.get(READY_FIELD) or 0)
+    since_ms = order.paid_at_ms
+    if order.team_id is not None:
+        since_ms = found.team.decided_at_ms if found.team else None
+    code = None
+    if order.state == "ready" and pick_up is not None and who.subject == order.buyer_id:
+        code = codes.show(pick_up.serial, order.id, pick_up.store_id, now_ms())
+    return PickUpView(
+        order_id=order.id,
+        state=order.state,
+        stands=stands,
+        store=PickUpStore(store.id, store.name, store.city, store.address) if store else None,
+        units=found.units if pick_up is None or pick_up.units is None else pick_up.units,
+        ready_after_days=days,
+        expected_from_ms=since_ms + days * DAY_MS if stands and since_ms is not None else None,
+        ready_at_ms=pick_up.ready_at_ms if pick_up else None,
+        fulfilled_at_ms=pick_up.fulfilled_at_ms if pick_up else None,
+        code=code.code if code else None,
+        code_expires_at_ms=code.expires_at_ms if code else None,
+        says=_says(found, stands, days),
+    )
+
+
+def _says(found: _Found, stands: bool, days: int) -> str:
+    """In a sentence or two."""
+    order, pick_up = found.order, found.pick_up
+    where = f" in {found.store.name}" if found.store else ""
+    if pick_up is not None and pick_up.fulfilled_at_ms is not None:
+        return "It was handed over."
+    if order.state in _BACK or found.units <= 0:
+        return "There is nothing to pick up: it was given back."
+    if order.state == "ready":
+        return f"It is there: show or read out the code{where}."
+    if order.state != "paid":
+        return "There is nothing to pick up."
+    if found.offer.kind not in STOCKED:
+        return "Nothing has to be stocked for it."
+    if not stands:
+        return f"It is {_after(days)} once its team is formed. If it fails, you are refunded."
+    if not where:
+        return f"It is {_after(days)}. Choose the store where you want to pick it up."
+    return f"It is {_after(days)}{where}; this page then shows the pick-up code."
+
+
+def _after(days: int) -> str:
+    if days == 0:
+        return "ready the same day"
+    return "ready about a day later" if days == 1 else f"ready about {days} days later"
