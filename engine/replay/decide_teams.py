@@ -14,7 +14,9 @@ def team_close(shard: Shard, *, due: Sequence[str], now_ms: int) -> Outcome:
     closing = []
     for team_id in due:
         team = draft.shard.teams[team_id]
-        if team.state != "closing" and team.held == 0:
+        if team.kind == "team" and team.paid + team.subsidy >= team.size:
+            draft.end(team_id, "formed", "full")  # a rebuild had lost the end of its script
+        elif team.state != "closing" and team.held == 0:
             draft.emit(
                 CrowdClosing if team.kind == "crowd" else TeamClosing,
                 team_id=team_id,
@@ -39,8 +41,8 @@ def team_decide(shard: Shard, *, team_id: str, unpaid: Sequence[str], now_ms: in
     if found.paying and now_ms < found.deadline_ms + rules.closing_max_ms:
         return say("waiting", found.paying)
     draft = Draft(shard, now_ms)
-    team, left = draft.shard.teams[team_id], 0
-    for claim_id in unpaid if team.paying else ():
+    team, left, paying = draft.shard.teams[team_id], 0, found.paying
+    for claim_id in unpaid if paying else ():
         claim = draft.shard.claims.get(claim_id)
         if claim is None or claim.team_id != team_id:
             continue
@@ -49,7 +51,7 @@ def team_decide(shard: Shard, *, team_id: str, unpaid: Sequence[str], now_ms: in
             left += 1
     if team.state != "closing":
         return draft.done(team.state)
-    if team.paying:
+    if paying:  # a rescue of the others comes before the end
         return draft.done("left", left)
     if team.kind == "crowd" and team.step:
         draft.end(team_id, "formed", "reached")
