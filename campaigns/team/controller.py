@@ -6,13 +6,24 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from campaigns.auth import CUSTOMER, PEOPLE, route
+from campaigns.auth import CUSTOMER, HQ, PEOPLE, route
 from campaigns.claim.controller import IdempotencyKey
 from campaigns.given import TheCatalog, TheDb, TheHot, TheOpenTeams, TheTeams, Who
-from campaigns.team import views
-from campaigns.team.schemas import MyTeams, OpenTeams, SeatIn, SeatOut, TeamView
+from campaigns.team import subsidy, views
+from campaigns.team.progress import team_progress
+from campaigns.team.schemas import (
+    MyTeams,
+    OpenTeams,
+    SeatIn,
+    SeatOut,
+    SubsidyIn,
+    TeamProgress,
+    TeamView,
+)
+from campaigns.team.subsidy import SubsidyOut
 
 PAGE_MAX = 50
+_MISSING = {404: "No such team (`team_not_found`)."}
 
 
 class TeamController(Controller):
@@ -83,7 +94,7 @@ class TeamController(Controller):
 
     @get(
         "/v1/teams/{team_id:str}",
-        **route(PEOPLE, "One team or crowd", {404: "No such team (`unknown_team`)."}),
+        **route(PEOPLE, "One team or crowd", _MISSING),
     )
     async def view(
         self, team_id: FromPath[str], who: Who, db: TheDb, teams: TheTeams, catalog: TheCatalog
@@ -103,3 +114,38 @@ class TeamController(Controller):
     ) -> MyTeams:
         """Newest first; a seat is here once its order is committed."""
         return await views.my_teams(db, teams, catalog, who, limit=limit, after=after)
+
+    @post(
+        "/v1/teams/{team_id:str}/subsidise",
+        **route(
+            HQ,
+            "Fill seats of a team at the merchant's cost",
+            {
+                **_MISSING,
+                409: "`over_budget`, `no_seat` or `not_open`: nothing was changed.",
+                422: "The key belongs to another request (`key_reused`).",
+            },
+            status_code=200,
+        ),
+    )
+    async def subsidise(
+        self,
+        team_id: FromPath[str],
+        data: JSONBody[SubsidyIn],
+        idempotency_key: IdempotencyKey,
+        who: Who,
+        db: TheDb,
+        teams: TheTeams,
+    ) -> SubsidyOut:
+        """Labelled as such for everybody, within the offer's budget, and in the ledger."""
+        return await subsidy.subsidise(
+            db, teams, who, team_id, key=idempotency_key, seats=data.seats, reason=data.reason
+        )
+
+    @get(
+        "/v1/teams/{team_id:str}/progress",
+        **route(HQ, "How far a decided team's splits and refunds are", _MISSING),
+    )
+    async def progress(self, team_id: FromPath[str], db: TheDb) -> TeamProgress:
+        """By what is settled: orders to book, refunds due and done, the oldest one's age."""
+        return await team_progress(db, team_id)

@@ -54,7 +54,7 @@ class TeamNow(msgspec.Struct, kw_only=True):
 
 def missing_team() -> Missing:
     """No such team."""
-    return Missing("unknown_team", "There is no such team.", "Look at the open teams.")
+    return Missing("team_not_found", "There is no such team.", "Look at the open teams.")
 
 
 def from_hot(team_id: str, hot: dict[str, str]) -> TeamNow:
@@ -80,7 +80,7 @@ async def read_team(
 ) -> tuple[TeamNow, Listed]:
     """The team with its people, and its offer.
 
-    Missing `unknown_team`; Unavailable `reopening` while nobody can tell.
+    Missing `team_not_found`; Unavailable `reopening` while nobody can tell.
     """
     shard = await _shard(catalog, team_id)
     try:

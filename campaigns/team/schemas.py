@@ -128,3 +128,29 @@ class MyTeams(msgspec.Struct, frozen=True):
 
     teams: tuple[MyTeam, ...]
     next: str | None
+
+
+class SubsidyIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many free seats of a team that the merchant fills, and why."""
+
+    seats: Annotated[int, msgspec.Meta(ge=1, le=2)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class TeamProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A decided team's money: `to_book` orders wait for their split or refund; of the refunds for
+    its failing or its differences `due` ones are not with the provider yet, the oldest for
+    `oldest_due_ms`, after at most `tries_max` tries."""
+
+    team_id: str
+    state: str
+    why: str
+    decided_at_ms: int | None
+    booked_at_ms: int | None
+    to_book: int
+    refunds_due: int
+    refunds_done: int
+    due_fen: int
+    done_fen: int
+    oldest_due_ms: int | None
+    tries_max: int

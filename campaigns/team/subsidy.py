@@ -31,13 +31,6 @@ _SAID: Final = {
 }
 
 
-class SubsidyIn(msgspec.Struct, forbid_unknown_fields=True):
-    """`seats` to fill, and why."""
-
-    seats: int
-    reason: str
-
-
 class SubsidyOut(msgspec.Struct):
     """`in_effect`: the seats are filled; else they will be soon, or the answer says why not."""
 

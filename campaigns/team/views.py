@@ -25,7 +25,7 @@ __all__ = ["missing_team", "my_teams", "view_team"]
 async def view_team(
     db: Database, teams: Teams, catalog: Catalog, who: Access, team_id: str
 ) -> TeamView:
-    """One team; Missing `unknown_team`, Unavailable `reopening`."""
+    """One team; Missing `team_not_found`, Unavailable `reopening`."""
     team, listed = await read_team(db, teams, catalog, team_id)
     rules = listed.config.team
     assert rules is not None

@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 from campaigns.people.models import Binding, Member
+from campaigns.refund.intents import refund_whole
 from campaigns.team.models import Team
 from engine import keys
 from engine.ids import new_id, now_ms
-from tests.campaigns.orders import write_order
+from tests.campaigns.orders import write_order, write_paid_order
 from tests.campaigns.server import HOUR_MS, World, crowd_offer, team_offer
 from tests.campaigns.test_api_seats import opened, pay
 from tests.waiting import eventually
@@ -252,7 +253,7 @@ async def test_who_may_look(api: World) -> None:
     assert (await api.http.get(f"/v1/teams/{team_id}")).status_code == 401
     for unknown in ("none", "tem-c-none", "tem-s0-e1-1-0000000000000000", "x" * 200):
         answer = await api.http.get(f"/v1/teams/{unknown}", headers=api.auth("mbr_a"))
-        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_team"), unknown
+        assert (answer.status_code, answer.json()["code"]) == (404, "team_not_found"), unknown
 
 
 async def test_a_team_that_only_postgresql_knows(api: World) -> None:
@@ -266,3 +267,54 @@ async def test_a_team_that_only_postgresql_knows(api: World) -> None:
     seen = await _team(api, team_id, "mbr_a")
     assert (seen["state"], seen["paid"], seen["live"]) == ("failed", 1, False)
     assert seen["my_claim_id"] == held["claim_id"]
+
+
+async def test_hq_fills_a_seat_within_the_budget(api: World) -> None:
+    offer = await _offer(api, team_offer(subsidy_max=1))
+    team_id = await opened(api, offer, "mbr_a")
+    hq = api.auth("stf_hq", "hq", key="key-of-subsidy")
+    url, wanted = f"/v1/teams/{team_id}/subsidise", {"seats": 1, "reason": "last one missing"}
+    unknown = await api.http.post("/v1/teams/none/subsidise", json=wanted, headers=hq)
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "team_not_found")
+    await _write_team(api, team_id)
+    for seats in (0, 3):
+        bad = await api.http.post(url, json={**wanted, "seats": seats}, headers=hq)
+        assert bad.status_code == 400
+    for _ in range(2):
+        done = await api.http.post(url, json=wanted, headers=hq)
+        assert (done.status_code, done.json()["amount_fen"]) == (200, 1_000), done.text
+        assert done.json()["in_effect"] is True
+    seen = await _team(api, team_id)
+    assert (seen["state"], seen["paid"], seen["subsidy"]) == ("formed", 1, 1)
+    assert len(seen["members"]) == 1  # nobody was invented
+    other = await opened(api, offer, "mbr_b")
+    await _write_team(api, other)
+    refused = await api.http.post(
+        f"/v1/teams/{other}/subsidise", json=wanted, headers=api.auth("stf_hq", "hq", key="k" * 9)
+    )
+    assert (refused.status_code, refused.json()["code"]) == (409, "over_budget")
+
+
+async def test_hq_sees_how_far_a_failed_teams_refunds_are(api: World) -> None:
+    offer = await _offer(api, team_offer())
+    team_id = await opened(api, offer, "mbr_a")
+    await _write_team(api, team_id, state="failed", why="deadline", decided_at_ms=now_ms())
+    for number, state in enumerate(("due", "done"), 1):
+        order_id = await write_paid_order(api, "mbr_a", number, team_id=team_id, seat="taken")
+        async with api.db.begin() as session:
+            refund = refund_whole(
+                session,
+                payment_id=f"pay_{order_id}",
+                amount_fen=2_000,
+                cause="team_failed",
+                order_id=order_id,
+            )
+            refund.state, refund.tries = state, 3
+    url = f"/v1/teams/{team_id}/progress"
+    hq = api.auth("stf_hq", "hq")
+    seen = (await api.http.get(url, headers=hq)).json()
+    assert (seen["refunds_due"], seen["refunds_done"], seen["tries_max"]) == (1, 1, 3)
+    assert (seen["due_fen"], seen["done_fen"], seen["state"]) == (2_000, 2_000, "failed")
+    assert 0 <= seen["oldest_due_ms"] < 60_000
+    assert (await api.http.get(url, headers=api.auth("mbr_a"))).status_code == 403
+    assert (await api.http.get("/v1/teams/none/progress", headers=hq)).status_code == 404
