@@ -1,6 +1,7 @@
 """`kaituan load`: a flash sale at peak against a fresh Kaituan, with Locust, and a verdict.
 
-`--scenario room_crowd` fills a live room that shows the sale, with viewers who check every offset.
+`--scenario room_crowd` fills a live room that shows the sale, with viewers who check every offset;
+`team_rush` sends everybody after the last seats of few teams, `crowd_threshold` up a ladder.
 Locust runs as a process of its own (it patches the standard library). Exit 0 only when no
 answer was unexpected and the audit, run when everything is at rest, finds every law kept.
 """
@@ -21,19 +22,19 @@ from cli.audit import audit_at_rest
 from cli.cpu import CpuShares, cores
 from cli.demo.staff import Refused
 from cli.fresh import Fresh, fresh_kaituan
+from cli.load_plan import WORDS, load_plan
 from cli.load_room import Audience, with_room
 from cli.supervisor_child import Service, tail
-from cli.tokens import sample_tokens
 from engine.audit.report import Report
 from engine.errors import KaituanError, RefusedStart
 from engine.ids import now_ms
 from engine.settings import inherited_environ
 from loadtests.lean import Lost
-from loadtests.plan import Customer, LoadPlan, LoadResult
+from loadtests.plan import LoadPlan, LoadResult
 from loadtests.room_result import room_lines
 from loadtests.verdict import Verdict, judge, latency_lines, room_of, share_line
 
-BOOT_MS = 3_000  # Locust takes about two seconds to come up
+SCENARIOS = ("flash_sale", "room_crowd", "team_rush", "crowd_threshold")
 OVERTIME_S = 90.0
 REST_WITHIN_S = 120.0
 DEFAULT_REPORT = Path("loadtests/report.html")
@@ -52,7 +53,7 @@ DEFAULT_REPORT = Path("loadtests/report.html")
 @click.option("--seed", type=int, default=None, help="The same seed plays the same habits.")
 @click.option(
     "--scenario",
-    type=click.Choice(["flash_sale", "room_crowd"]),
+    type=click.Choice(SCENARIOS),
     default="flash_sale",
     show_default=True,
 )
@@ -73,7 +74,7 @@ def load(
     viewers: int,
     cuts: float,
 ) -> None:
-    """Play a flash sale at peak on fresh stores, with Locust, and audit what is left."""
+    """Play a sale at peak on fresh stores, with Locust, and audit what is left."""
     console = Console()
     try:
         if find_spec("locust") is None:
@@ -84,7 +85,9 @@ def load(
             )
         chosen = secrets.randbelow(10_000) if seed is None else seed
         audience = Audience(viewers, cuts) if scenario == "room_crowd" else None
-        verdict = asyncio.run(_load(console, users, seconds, report.absolute(), chosen, audience))
+        verdict = asyncio.run(
+            _load(console, users, seconds, report.absolute(), chosen, scenario, audience)
+        )
     except (Refused, Lost) as error:
         console.print(f"[red]The load could not be played to its end:[/] {escape(str(error))}")
         sys.exit(1)
@@ -101,6 +104,7 @@ async def _load(
     seconds: int,
     report: Path,
     seed: int,
+    scenario: str,
     audience: Audience | None,
 ) -> Verdict | None:
     def say(text: str) -> None:
@@ -109,63 +113,24 @@ async def _load(
     verdict: Verdict | None = None
     say("Starting a fresh Kaituan in a temporary place …")
     async with fresh_kaituan(say) as fresh:
-        plan = await _plan(fresh, users, seconds, seed, audience)
+        plan = await load_plan(
+            fresh, scenario, users, seconds, seed, audience.gather_ms if audience else 0
+        )
         if audience is not None:
             plan = await with_room(fresh, plan, audience)
             say(f"{plan.viewers:,} viewers come into {plan.room_topic} first …")
-        say(f"{users} customers, {seconds} s, one unit of the hero offer for four of them …")
+        say(f"{users} customers, {seconds} s, {WORDS[scenario]} …")
         shares = await fresh.unless_stopped(_run_locust(fresh, plan, report))
         result = _read_result(plan)
         say("Waiting until every payment, close and refund is settled, then the audit …")
         laws = await fresh.unless_stopped(
             audit_at_rest(fresh.settings, history=Path(plan.history), within_s=REST_WITHIN_S)
         )
-        verdict = judge(result, laws, cuts=audience is not None and audience.cuts_per_s > 0)
+        verdict = judge(
+            result, laws, scenario=scenario, cuts=audience is not None and audience.cuts_per_s > 0
+        )
         _show(console, result, shares, laws, verdict, report, seed)
     return verdict
-
-
-async def _plan(
-    fresh: Fresh, users: int, seconds: int, seed: int, audience: Audience | None
-) -> LoadPlan:
-    """Publish the sale over HTTP and write down what Locust is told."""
-    work = fresh.supervisor.place.own_folder("load")
-    tokens = await sample_tokens(fresh.settings, users)
-    draft_plan = LoadPlan(
-        base_url=fresh.settings.public_url,
-        hero_offer="",
-        side_offer="",
-        begins_at_ms=now_ms() + BOOT_MS + (audience.gather_ms if audience else 0),
-        seconds=seconds,
-        users_max=users,
-        customers=tuple(Customer(one.buyer, one.token) for one in tokens),
-        history=str(work / "history"),
-        result=str(work / "result.json"),
-        seed=seed,
-    )
-    term_ms = min(10_000, max(1_500, seconds * 100))
-    limits = {"per_order_max": 2, "per_buyer_max": 2}
-    offers = await fresh.publish(
-        {
-            "name": "压测夜场",
-            "starts_at_ms": draft_plan.sale_starts_at_ms,
-            "ends_at_ms": draft_plan.sale_ends_at_ms,
-            "per_campaign_max": 3,
-            "hold_ms": term_ms,
-            "pay_ms": term_ms,
-            "offers": [
-                {
-                    "sku_id": sku_id,
-                    "total": max(2, users // per_unit),
-                    "prices": [{"price_fen": fen}],
-                    **limits,
-                }
-                for sku_id, per_unit, fen in (("SP1001", 4, 3_990), ("SP1002", 3, 2_880))
-            ],
-        }
-    )
-    hero, side = (offer["offer_id"] for offer in offers)
-    return msgspec.structs.replace(draft_plan, hero_offer=hero, side_offer=side)
 
 
 async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, float]:
@@ -174,8 +139,7 @@ async def _run_locust(fresh: Fresh, plan: LoadPlan, report: Path) -> dict[str, f
     plan_file = place.own_folder("load") / "plan.json"
     plan_file.write_bytes(msgspec.json.encode(plan))
     report.parent.mkdir(parents=True, exist_ok=True)
-    name = "room_crowd.py" if plan.crowds else "flash_sale.py"
-    scenario = Path(__file__).parents[1] / "loadtests" / name
+    scenario = Path(__file__).parents[1] / "loadtests" / f"{plan.scenario}.py"
     service = Service(
         name="locust",
         argv=[

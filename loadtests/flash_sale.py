@@ -36,6 +36,7 @@ class Run:
         self.claim_answers: Counter[str] = Counter()
         self.claim_ms: defaultdict[str, list[float]] = defaultdict(list)
         self.ordered_ms: list[float] = []
+        self.links: list[str] = []  # teams that their captains share
         self.room: RoomSeen | None = None  # what viewers saw, where there is a room
         self._began, self._cpu = time.monotonic(), time.process_time()
 
@@ -67,6 +68,7 @@ class Shopper(FastHttpUser):
     """One customer; each step of the journey is one Locust task, so that a stop falls between."""
 
     evening: ClassVar[Run]
+    journey: ClassVar[type[Journey]] = Journey
     network_timeout = 20.0
     connection_timeout = 20.0
     concurrency = 1
@@ -78,7 +80,7 @@ class Shopper(FastHttpUser):
         self._life: Iterator[None] = iter(())
         if self.customer is not None:
             rng = random.Random(f"{run.plan.seed}-{self.customer.buyer}")
-            self._life = Journey(self, run.plan, self.customer.buyer, run.history, rng).life()
+            self._life = self.journey(self, run.plan, self.customer.buyer, run.history, rng).life()
 
     @task
     def step(self) -> None:
@@ -146,6 +148,10 @@ class Shopper(FastHttpUser):
             exception=None,
             context={},
         )
+
+    def links(self) -> list[str]:
+        """Teams that captains of this run have shared; a new one is appended."""
+        return self.evening.links
 
     def surprise(self, what: str) -> None:
         """An answer that the product must not give."""

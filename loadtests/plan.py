@@ -30,6 +30,8 @@ EXPECTED = frozenset(
         "reopening",
     }
 )
+# And to a seat.
+SEAT_EXPECTED = EXPECTED | {"team_full", "team_over", "in_team", "team_open"}
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -52,6 +54,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     history: str  # folder for the audit
     result: str  # file for `LoadResult`
     seed: int
+    scenario: str = "flash_sale"
+    captains: tuple[str, ...] = ()  # team_rush only: the buyers who open the teams
     # room_crowd only: who watches which room; each a `WatchPlan` for one client process
     viewers: int = 0
     room_topic: str = ""

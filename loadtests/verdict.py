@@ -16,7 +16,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     complaints: tuple[str, ...]
 
 
-def judge(result: LoadResult, report: Report | None, *, cuts: bool = False) -> Verdict:
+# An answer that each run of a scenario brings; without it the run shows nothing of its kind.
+SHOWN = {
+    "team_rush": ("team_full", "Nobody was told that a team is full: it was no rush."),
+    "crowd_threshold": ("price_changed", "No price changed: the crowd reached no second step."),
+}
+
+
+def judge(
+    result: LoadResult,
+    report: Report | None,
+    *,
+    scenario: str = "flash_sale",
+    cuts: bool = False,
+) -> Verdict:
     """What is wrong with the run, in sentences; `report` None: the audit could not be run.
 
     `cuts`: viewers lost their network on purpose.
@@ -29,6 +42,9 @@ def judge(result: LoadResult, report: Report | None, *, cuts: bool = False) -> V
         complaints += room_complaints(room, cuts=cuts)
     if not result.claim_answers.get("held"):
         complaints.append("No claim was held: the run says nothing about the product.")
+    word, otherwise = SHOWN.get(scenario, ("", ""))
+    if word and not result.claim_answers.get(word):
+        complaints.append(otherwise)
     if report is None:
         complaints.append("The audit was not run.")
     else:

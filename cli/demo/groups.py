@@ -113,18 +113,18 @@ async def group_figures(settings: Settings, offers: Sequence[str]) -> GroupFigur
                 figures.crowd_seats, figures.crowd_price_fen = seats, fen or 0
             for why, fen in await session.execute(_REFUNDS, given):
                 figures.refunded_fen[why] = fen
-            told = Counter[str]()
+            heard = Counter[str]()
             rows = await session.stream_scalars(_BATCHES, given)
             async for payload in rows:
-                told.update(_told(payload, frozenset(offers)))
+                heard.update(told(payload, frozenset(offers)))
     finally:
         await db.close()
-    figures.rescued = told.pop("moved", 0)
-    figures.landed = dict(told)
+    figures.rescued = heard.pop("moved", 0)
+    figures.landed = dict(heard)
     return figures
 
 
-def _told(payload: bytes, offers: frozenset[str]) -> Iterable[str]:
+def told(payload: bytes, offers: frozenset[str]) -> Iterable[str]:
     """`moved` for each rescue, and how each late payment landed."""
     for _, fields in _payload.decode(payload):
         if fields.get("offer_id") not in offers:

@@ -46,7 +46,7 @@ class Guest:
         for _ in range(TRIES_MAX):
             if now_ms() >= self.plan.ends_at_ms:
                 return None
-            status, answer = await self.phone.seat(
+            status, answer = await self.phone.take_seat(
                 offer.offer_id, price_id, wanted[0], consent=consent
             )
             if status == 201:

@@ -51,7 +51,7 @@ class Headquarters(StaffClient):
         """The merchant takes one seat of a team that lacks it."""
         await self.ask(
             "POST",
-            f"/v1/teams/{team_id}/subsidies",
+            f"/v1/teams/{team_id}/subsidise",
             {"seats": 1, "reason": "商家补位"},
             key=f"subsidy-{secrets.token_hex(6)}",
         )

@@ -86,7 +86,7 @@ class Phone:
         body = {"qty": qty, "price_id": price_id}
         return await self._hold(offer_id, "claims", body, key or f"demo-{secrets.token_hex(8)}")
 
-    async def seat(
+    async def take_seat(
         self, offer_id: str, price_id: str, team_id: str = "", *, consent: bool = False
     ) -> tuple[int, dict[str, Any]]:
         """As `claim`, a seat of a team: without `team_id` a new one's, or the crowd's."""

@@ -49,6 +49,22 @@ def test_ten_seconds_of_a_full_room_pass(own_tmp: Path, tmp_path: Path) -> None:
     assert list(own_tmp.iterdir()) == [], "its temporary place was left behind"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "answer"), [("team_rush", "team_full"), ("crowd_threshold", "price_changed")]
+)
+def test_ten_seconds_of_group_buys_pass(
+    own_tmp: Path, tmp_path: Path, scenario: str, answer: str
+) -> None:
+    """Few seats for many; a crowd whose price steps down under those who claim."""
+    done = _load(own_tmp, tmp_path / "report.html", "--users", "40", "--scenario", scenario)
+    assert done.returncode == 0, done.stdout
+    assert answer in done.stdout
+    held = [line.split()[:2] for line in done.stdout.splitlines() if re.match(r"T[1-8] ", line)]
+    assert held == [[f"T{number}", "holds"] for number in range(1, 9)]
+    assert list(own_tmp.iterdir()) == [], "its temporary place was left behind"
+
+
 def _load(own_tmp: Path, report: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [

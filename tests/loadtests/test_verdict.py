@@ -41,6 +41,14 @@ def test_each_trouble_is_named() -> None:
     assert not judge(_GOOD, None).ok
 
 
+def test_a_run_that_shows_nothing_of_its_kind_does_not_pass() -> None:
+    laws = Report(laws=(_law("T1", True),))
+    for scenario, word in (("team_rush", "team_full"), ("crowd_threshold", "price_changed")):
+        assert len(judge(_GOOD, laws, scenario=scenario).complaints) == 1
+        shown = msgspec.structs.replace(_GOOD, claim_answers={"held": 1, word: 2})
+        assert judge(shown, laws, scenario=scenario).ok
+
+
 def test_what_is_printed() -> None:
     assert latency_lines(_GOOD) == [
         ("claims, spike", "3", "2", "30", "30", "30"),
