@@ -37,7 +37,7 @@ async def tried(house: House, seat: Seat, least: int) -> str:
     return await eventually(was_tried, every_s=0.1, within_s=60)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "after"])
 async def test_one_refund_that_fails_delays_no_other(house: House, when: str) -> None:
     """`when`: the provider fails before its work, or has done it and does not say so."""
     sale = await team_sale(house, 20, offer={"size": 2, "term_ms": 2_000, "late": "refund"})
