@@ -86,6 +86,10 @@ export const en: Record<keyof typeof zhCN, string> = {
   "room.lineLaunch": "{name} opens in {left}",
   "room.lineClosed": "{name} was taken off sale",
   "room.lineGone": "{name} is sold out",
+  "room.lineTeamOpened": "{who} opened a team: {name}",
+  "room.lineTeamFormed": "A team is complete: {name}",
+  "room.lineCrowdReached": "A step is reached and its price holds: {name}",
+  "room.lineCrowdFormed": "The crowd is complete: {name}",
   "room.empty": "The shelf is empty; the host has not put anything on it yet.",
 
   "connection.connecting": "Entering the room…",

@@ -84,6 +84,10 @@ export const zhCN = {
   "room.lineLaunch": "{name} 将于 {left} 后开抢",
   "room.lineClosed": "{name} 已下架",
   "room.lineGone": "{name} 已售罄",
+  "room.lineTeamOpened": "{who} 开了一个团：{name}",
+  "room.lineTeamFormed": "有一个团成团了：{name}",
+  "room.lineCrowdReached": "人数达到一档，价格生效：{name}",
+  "room.lineCrowdFormed": "多人团成团了：{name}",
   "room.empty": "货架是空的，主播还没有上架商品。",
 
   "connection.connecting": "正在进入直播间…",

@@ -47,6 +47,17 @@ export interface OfferEvent {
   per_order_max: number;
   per_buyer_max: number;
   late: string;
+  team?: TeamCard; // only of a group buy
+}
+/** `size` 0: a crowd, which has a ladder and how it charges. */
+export interface TeamCard {
+  size: number;
+  seat_qty: number;
+  term_ms: number;
+  newcomers_only: boolean;
+  captain_price: Price | null;
+  steps: { seats: number; price_id: string; price_fen: number }[];
+  charging: string;
 }
 export interface StockEvent {
   kind: "stock";
@@ -73,6 +84,48 @@ export interface RecoveredEvent {
   kind: "recovered";
   at_ms: number;
   shard: number;
+}
+export type TeamState = "opening" | "forming" | "reached" | "closing" | "formed" | "failed";
+/** Of a group buy in a room: how many teams can be joined, or its crowd. */
+export interface OfferTeamsEvent {
+  kind: "teams";
+  at_ms: number;
+  offer_id: string;
+  open_teams: number;
+  crowd: {
+    team_id: string;
+    state: TeamState;
+    paid: number;
+    pending: number;
+    step: number;
+    deadline_ms: number;
+  } | null;
+}
+/** A team in its own topic; `size` 0 of a crowd. */
+export interface TeamEvent {
+  kind: "team";
+  at_ms: number;
+  team_id: string;
+  offer_id: string;
+  team_kind: "team" | "crowd";
+  state: TeamState;
+  size: number;
+  paid: number;
+  pending: number;
+  subsidy: number;
+  step: number;
+  deadline_ms: number;
+}
+/** What has just happened to a team, with the nickname of who opened or joined. */
+export interface TeamToldEvent {
+  kind: "team_event";
+  at_ms: number;
+  team_id: string;
+  offer_id: string;
+  what: string;
+  nickname: string;
+  paid: number;
+  step: number;
 }
 export type ClaimState = "held" | "paying" | "paid" | "released" | "returned";
 export interface ClaimEvent {
@@ -103,6 +156,9 @@ export type LiveEvent =
   | PinEvent
   | CommentEvent
   | RecoveredEvent
+  | OfferTeamsEvent
+  | TeamEvent
+  | TeamToldEvent
   | ClaimEvent
   | PaymentEvent;
 
@@ -151,15 +207,18 @@ export function partOf(event: LiveEvent): string | null {
     case "room":
     case "shelf":
     case "pin":
+    case "team":
       return event.kind;
     case "offer":
     case "stock":
+    case "teams":
       return `${event.kind}:${event.offer_id}`;
     case "claim":
     case "payment":
       return `${event.kind}:${event.claim_id}`;
     case "comment":
     case "recovered":
+    case "team_event":
       return "";
     default:
       return null;

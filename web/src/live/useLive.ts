@@ -19,6 +19,7 @@ import type {
   ServerFrame,
   ShelfEvent,
   StockEvent,
+  OfferTeamsEvent,
 } from "./protocol";
 import { LiveSocket, type Connection, type Reasons } from "./socket";
 import { applyEvents, applySnapshot, emptyState, stateHash, type TopicState } from "./state";
@@ -141,6 +142,7 @@ export function useLive(roomId: string, door: Door) {
   const shelf = computed(() => (parts.value["shelf"] as ShelfEvent | undefined)?.offers ?? []);
   const offerOf = (id: string) => parts.value[`offer:${id}`] as OfferEvent | undefined;
   const stockOf = (id: string) => parts.value[`stock:${id}`] as StockEvent | undefined;
+  const teamsOf = (id: string) => parts.value[`teams:${id}`] as OfferTeamsEvent | undefined;
   const claimOf = (id: string) => mine.value[`claim:${id}`] as ClaimEvent | undefined;
   const paymentOf = (id: string) => mine.value[`payment:${id}`] as PaymentEvent | undefined;
 
@@ -188,6 +190,7 @@ export function useLive(roomId: string, door: Door) {
     ),
     offerOf,
     stockOf,
+    teamsOf,
     claimOf,
     paymentOf,
     say,

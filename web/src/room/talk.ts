@@ -5,7 +5,7 @@
 import { computed, onScopeDispose, ref } from "vue";
 import { left, t } from "@/i18n";
 import { serverClock } from "@/live/clock";
-import type { CommentEvent, LiveEvent } from "@/live/protocol";
+import type { CommentEvent, LiveEvent, TeamToldEvent } from "@/live/protocol";
 import type { Live } from "@/live/useLive";
 import { hopeOf } from "./sale";
 
@@ -19,6 +19,14 @@ export interface Line {
 
 const SYSTEM_MAX = 10;
 const LINES_MAX = 50;
+
+/** What teams do, in the room's words; seats one by one are not worth a line. */
+function teamSays({ what, nickname }: TeamToldEvent, name: string): string {
+  if (what === "team.opened") return t("room.lineTeamOpened", { name, who: nickname || t("team.someone") });
+  if (what === "team.formed") return t("room.lineTeamFormed", { name });
+  if (what === "crowd.reached") return t("room.lineCrowdReached", { name });
+  return what === "crowd.formed" ? t("room.lineCrowdFormed", { name }) : "";
+}
 
 export function useTalk(live: Live) {
   const own = ref<Line[]>([]);
@@ -42,6 +50,9 @@ export function useTalk(live: Live) {
       else if (isLaunch && waits > 1_000 && waits < 600_000) {
         system(event.at_ms, t("room.lineLaunch", { name: event.name, left: left(waits) }));
       }
+    } else if (event.kind === "team_event") {
+      const says = teamSays(event, name(event.offer_id));
+      if (says) system(event.at_ms, says);
     } else if (event.kind === "stock") {
       const isGone = hopeOf(event) === "gone";
       if (isGone && !gone.has(event.offer_id)) {

@@ -35,7 +35,7 @@ function paidWords(purchase: Purchase, team: Team): Words {
     return { tone: "waiting", says: t("team.refundSoon"), next: t("team.ifFails") };
   }
   const next =
-    state === "formed" || state === "failed" || kind === "crowd"
+    state !== "forming" || kind === "crowd"
       ? t("buy.paidSays", { order: purchase.state.claim?.order_id ?? "" })
       : t("team.paidForming", { n: missingOf(team) });
   return { tone: "success", says: t("team.paid"), next };
@@ -46,7 +46,7 @@ function refundWords(purchase: Purchase): Words {
   const price = money(refunds.reduce((sum, refund) => sum + refund.amount_fen, 0));
   if (!refunds.length) return { tone: "waiting", says: t("team.refundSoon") };
   if (refunds.every((refund) => refund.state === "done")) {
-    return { tone: "info", says: t("team.refundDone", { price }) };
+    return { tone: "success", says: t("team.refundDone", { price }) };
   }
   if (refunds.some((refund) => refund.state === "failed")) {
     return { tone: "danger", says: t("team.refundStuck", { price }) };
