@@ -23,9 +23,9 @@ COMMENTS_MAX = 50
 def part_of(event: dict[str, Any]) -> str:
     """Which part an event replaces, by the table in docs/protocol.md."""
     match event["kind"]:
-        case "room" | "shelf" | "pin" as part:
+        case "room" | "shelf" | "pin" | "team" as part:
             return str(part)
-        case "offer" | "stock" as kind:
+        case "offer" | "stock" | "teams" as kind:
             return f"{kind}:{event['offer_id']}"
         case "claim" | "payment" as kind:
             return f"{kind}:{event['claim_id']}"
