@@ -12,7 +12,7 @@ from litestar.response import Stream
 
 from engine.errors import Unprocessable
 
-MEDIA_TYPE = "text/csv; charset=utf-8"
+MEDIA_TYPE = "text/csv"  # the framework adds the charset
 _BOM = "\ufeff"
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
 

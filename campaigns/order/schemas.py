@@ -34,6 +34,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     paid_at_ms: int | None
     team_id: str | None
     seat: str
+    ready_after_days: int | None  # of group buys: from paying (or forming) until it is there
     # For HQ only; a customer's answer does not have these.
     buyer_id: str | UnsetType = UNSET
     payment_id: str | UnsetType | None = UNSET

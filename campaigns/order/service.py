@@ -1,12 +1,14 @@
 """Reading orders: a customer's own, or all of them for HQ. Pages by key, never by offset."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.exports import Cell, too_many_rows
+from campaigns.offer.models import READY_FIELD, Offer
 from campaigns.order.models import Order
 from campaigns.order.schemas import OrderPage, OrderView
 from engine.db import Database
@@ -21,7 +23,8 @@ CSV_HEADER = (
 )
 
 _FOR_HQ = ("buyer_id", "payment_id", "credit")
-_FOR_ALL = tuple([n for n in OrderView.__struct_fields__ if n not in ("order_id", *_FOR_HQ)])
+_MADE = ("order_id", "ready_after_days")
+_FOR_ALL = tuple([n for n in OrderView.__struct_fields__ if n not in (*_MADE, *_FOR_HQ)])
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +47,10 @@ async def get_order(db: Database, who: Access, order_id: str) -> OrderView:
     """One order as `who` may see it; Missing `order_not_found` also when it is another's."""
     async with db.begin() as session:
         order = await session.get(Order, order_id)
-    if order is None or (who.role != "hq" and order.buyer_id != who.subject):
-        raise missing_order()
-    return _view(who, order)
+        if order is None or (who.role != "hq" and order.buyer_id != who.subject):
+            raise missing_order()
+        days = await _ready_days(session, [order])
+    return _view(who, order, days)
 
 
 async def page(
@@ -58,9 +62,10 @@ async def page(
         query = query.where(_before(_read_cursor(after)))
     async with db.begin() as session:
         found = (await session.scalars(query)).all()
+        days = await _ready_days(session, found)
     more = len(found) > limit
     return OrderPage(
-        tuple([_view(who, order) for order in found[:limit]]),
+        tuple([_view(who, order, days) for order in found[:limit]]),
         _cursor(found[limit - 1]) if more else None,
     )
 
@@ -128,9 +133,21 @@ def _read_cursor(text: str) -> tuple[int, str]:
     return int(at_ms), order_id
 
 
-def _view(who: Access, order: Order) -> OrderView:
+async def _ready_days(session: AsyncSession, orders: Sequence[Order]) -> dict[str, int]:
+    """Offer → days until its goods are there, of those that have such a promise."""
+    days = Offer.config[READY_FIELD].as_integer()
+    ids = {order.offer_id for order in orders}
+    rows = await session.execute(select(Offer.id, days).where(Offer.id.in_(ids), days >= 0))
+    return {row[0]: row[1] for row in rows}
+
+
+def _view(who: Access, order: Order, days: Mapping[str, int]) -> OrderView:
     names = _FOR_ALL if who.role != "hq" else _FOR_ALL + _FOR_HQ
-    return OrderView(order_id=order.id, **{name: getattr(order, name) for name in names})
+    return OrderView(
+        order_id=order.id,
+        ready_after_days=days.get(order.offer_id),
+        **{name: getattr(order, name) for name in names},
+    )
 
 
 def _row(order: Order) -> list[Cell]:
