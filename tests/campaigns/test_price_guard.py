@@ -218,12 +218,20 @@ async def _import(api: World, file: ImportFile) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("kind", ["flash", "team"])
+OFFERS: dict[str, dict[str, Any]] = {
+    "flash": {},
+    "unlaunched flash": {"launch": "host", "duration_ms": 60_000},
+    "team": team_offer(),
+    "crowd": crowd_offer((2, 1_500)),
+}
+
+
+@pytest.mark.parametrize("kind", OFFERS)
 async def test_an_import_that_would_break_a_published_offer_is_refused(
     api: World, kind: str
 ) -> None:
     sku_id = await _sku(api)
-    offer = team_offer(sku_id=sku_id) if kind == "team" else {"sku_id": sku_id}
+    offer = {**OFFERS[kind], "sku_id": sku_id}
     published = await api.campaign(offer=offer, price_fen=1_500)
     before = await api.dump()
     (problem,) = await _import(api, _file(sku_id, "20", "15"))
