@@ -11,6 +11,7 @@ from engine.offers import TeamRules
 from tests.workers.acts import begin_paying, confirm
 from tests.workers.stage import Stage
 
+Steps = tuple[tuple[int, str, int], ...]
 HOUR_MS = 3_600_000
 WIDE = {"per_order_max": 9, "per_buyer_max": 9, "per_campaign_max": 9}
 
@@ -21,7 +22,9 @@ async def team_offer(stage: Stage, total: int = 9, *, late: str = "new", **chang
     return await stage.offer(total, kind="team", late=late, team=TeamRules(**fields), **WIDE)
 
 
-async def crowd_offer(stage: Stage, total: int = 9, *, charging: str = "low") -> Offer:
+async def crowd_offer(
+    stage: Stage, total: int = 9, *, charging: str = "low", steps: Steps | None = None
+) -> Offer:
     """An open crowd: from two paid seats on 990 fen hold, from four 900; `regular` costs 990."""
     rules = TeamRules(
         size=0,
@@ -29,7 +32,7 @@ async def crowd_offer(stage: Stage, total: int = 9, *, charging: str = "low") ->
         term_ms=0,
         closing_max_ms=0,
         crowd_id=new_id("tem-c"),
-        steps=((2, "p1" if charging == "low" else "p2", 990), (4, "p3", 900)),
+        steps=steps or ((2, "p1" if charging == "low" else "p2", 990), (4, "p3", 900)),
         charging=charging,
     )
     return await stage.offer(total, kind="crowd", late="seat", team=rules, **WIDE)
