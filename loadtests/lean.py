@@ -106,6 +106,10 @@ class LeanClient:
         except (OSError, TimeoutError) as error:
             await self.close()
             raise Lost from error
+        except asyncio.CancelledError:
+            # Else the next request would be given the answer to this one.
+            await self.close()
+            raise
 
     async def _connected(self) -> _Parser:
         if self._line is None or not self._line.open:

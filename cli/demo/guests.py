@@ -15,6 +15,7 @@ from engine.ids import now_ms
 
 TRIES_MAX = 5
 LANDS_WITHIN_S = 15.0
+DITHERS_S = 5.0
 PAID = ("paid",)
 _OVER = ("team_full", "team_over", "unknown_team")
 _NEVER = ("in_team", "team_open", "closed", "limit_reached", "no_team", "newcomers_only")
@@ -120,6 +121,9 @@ async def come_by_link(guest: Guest, party: Party, link: Link, *, last: bool) ->
     if team_id is None:
         return
     await asyncio.sleep(guest.rng.uniform(0.1, 0.3 if party.story == "rush" else 1.5))
+    if party.story == "late" and last and party.offer.size == 2:
+        # Then the team ends before the time to pay does, and its own seat is gone.
+        await asyncio.sleep(DITHERS_S)
     # Who may be moved is asked at the seat; half of the late ones agree.
     held = await guest.take(party.offer, team_id, consent=guest.rng.random() < 0.5)
     if held is None:
