@@ -139,7 +139,13 @@ class Journey:
     ) -> Answer:
         """Claim, or with `seat` (team_id, consent) take a seat."""
         invoked = self.history.invoke(
-            "claim", buyer=self.buyer, offer=offer_id, key=key, qty=qty, price_id=self.price_id
+            "claim",
+            buyer=self.buyer,
+            offer=offer_id,
+            key=key,
+            qty=qty,
+            price_id=self.price_id,
+            **({"team_id": seat["team_id"]} if seat and seat.get("team_id") else {}),
         )
         answer = self.browser.ask(
             "seat" if seat else "claim",

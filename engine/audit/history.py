@@ -39,6 +39,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     key: str | None = None
     qty: int | None = None
     price_id: str | None = None
+    team_id: str | None = None
     claim_id: str | None = None
     price_fen: int | None = None
     expires_at_ms: int | None = None
@@ -67,7 +68,7 @@ class Fields(NamedTuple):
 _FAIL = Fields(("status", "code"), ("claim_id",))
 _UNKNOWN = Fields((), ("status", "code", "why"))
 _ASKED: Mapping[Op, Fields] = {
-    "claim": Fields(("buyer", "offer", "key", "qty", "price_id")),
+    "claim": Fields(("buyer", "offer", "key", "qty", "price_id"), ("team_id",)),
     "look": Fields(("claim_id",), ("buyer",)),
     "cancel": Fields(("claim_id",), ("buyer",)),
     "pay": Fields(("claim_id",), ("buyer",)),

@@ -13,8 +13,8 @@ from engine.audit.hot import scan, scan_fields
 from engine.audit.hot_teams import Counts, HotTeam, hot_teams, rows_of_hot
 from engine.audit.report import Finding, LawResult
 from engine.audit.sources import GRACE_MS, Given, pages, snapshot
-from engine.audit.team_facts import tell
-from engine.audit.team_states import DECIDED
+from engine.audit.team_facts import tell, walked
+from engine.audit.team_states import DECIDED, WalkTeam
 
 
 async def t1_seats_within_capacity(given: Given) -> LawResult:
@@ -249,4 +249,29 @@ async def t7_a_last_seat_goes_to_one(given: Given) -> LawResult:
                 text = f"payment {row['id']} of claim {row['claim_id']} has no seat"
                 back = row["refunded"] == row["amount_fen"]
                 finding.expect(back, f"{text}, {row['refunded']} of {row['amount_fen']} fen back")
+    if given.history:
+        await _true_reasons(given, finding)
     return finding.result()
+
+
+_REFUSED = """
+SELECT id, offer, team_id, asked_at_ms, answered_at_ms FROM requests
+WHERE op = 'claim' AND type = 'fail' AND code = 'team_full'
+"""
+
+
+async def _true_reasons(given: Given, finding: Finding) -> None:
+    """Who was told `team_full` asked for a team that was full then, by either clock."""
+    walk = await walked(given)
+    by_offer: dict[str, list[WalkTeam]] = {}
+    for team in walk.teams.values():
+        by_offer.setdefault(team.offer_id, []).append(team)
+    for row in given.scratch.execute(_REFUSED):
+        if not given.at_rest and row["answered_at_ms"] > given.wall_now_ms - given.lag_ms:
+            continue
+        named = walk.teams.get(row["team_id"] or "")
+        asked = [named] if named is not None else by_offer.get(row["offer"], [])
+        from_ms, to_ms = row["asked_at_ms"] - GRACE_MS, row["answered_at_ms"] + GRACE_MS
+        true = any(team.was_full(from_ms, to_ms) for team in asked)
+        text = f"request {row['id']} for team {row['team_id'] or 'of ' + row['offer']}"
+        finding.expect(true, f"{text} was told team_full, and it had a free seat")

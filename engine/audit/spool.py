@@ -16,7 +16,7 @@ _REQUESTS = """
 CREATE TABLE requests (
     id TEXT PRIMARY KEY, op TEXT NOT NULL, process TEXT NOT NULL, asked_at_ms INTEGER NOT NULL,
     buyer TEXT, offer TEXT, "key" TEXT, qty INTEGER, price_id TEXT, claim_id TEXT,
-    attempt_id TEXT, order_id TEXT, units INTEGER,
+    attempt_id TEXT, order_id TEXT, units INTEGER, team_id TEXT,
     type TEXT NOT NULL DEFAULT 'unknown', answered_at_ms INTEGER,
     told_claim_id TEXT, price_fen INTEGER, expires_at_ms INTEGER, replay INTEGER,
     told_attempt_id TEXT, amount_fen INTEGER, transaction_id TEXT, refund_id TEXT,
@@ -27,8 +27,8 @@ CREATE INDEX requests_by_op ON requests (op, type);
 """
 _ASK = """
 INSERT INTO requests (id, op, process, asked_at_ms, buyer, offer, "key", qty, price_id, claim_id,
-                      attempt_id, order_id, units, amount_fen)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      attempt_id, order_id, units, team_id, amount_fen)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ANSWER = """
 UPDATE requests SET type = ?, answered_at_ms = ?, told_claim_id = ?, price_fen = ?,
@@ -62,7 +62,7 @@ def _asked(scratch: sqlite3.Connection, line: Line) -> None:
     given = (
         *(line.id, line.op, line.process, line.at_ms, line.buyer, line.offer, line.key, line.qty),
         *(line.price_id, line.claim_id, line.attempt_id, line.order_id, line.units),
-        line.amount_fen,
+        *(line.team_id, line.amount_fen),
     )
     try:
         scratch.execute(_ASK, given)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 DECIDED = ("formed", "failed")
+FOREVER = 2**53
 
 
 class WalkTeam(msgspec.Struct):
@@ -22,6 +23,21 @@ class WalkTeam(msgspec.Struct):
     subsidy: int = 0
     step: int = 0
     owes: str = ""  # the event that must come next, if it must
+    full: list[list[int]] = []  # from when to when no seat was free; the last may go on
+
+    def note_full(self, at_ms: int) -> None:
+        """After an event at `at_ms` that took or freed seats, or decided it."""
+        taken = len(self.seats) + self.subsidy
+        is_full = self.kind == "team" and taken >= self.size
+        goes_on = bool(self.full) and self.full[-1][1] == FOREVER
+        if is_full and not goes_on:
+            self.full.append([at_ms, FOREVER])
+        elif goes_on and not is_full:
+            self.full[-1][1] = at_ms
+
+    def was_full(self, from_ms: int, to_ms: int) -> bool:
+        """Whether at any time between these no seat was free."""
+        return any(begin <= to_ms and from_ms <= end for begin, end in self.full)
 
 
 class WalkClaim(msgspec.Struct):

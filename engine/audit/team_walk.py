@@ -92,6 +92,9 @@ class TeamWalk:
                 self._decided(event)
             case _:
                 pass
+        team = self.teams.get(getattr(event, "team_id", ""))
+        if team is not None:
+            team.note_full(event.at_ms)
 
     def end(self) -> None:
         """After the last event: nothing is owed, and who sits is held, paying or paid."""

@@ -154,5 +154,23 @@ async def _forming(play: "Play") -> None:
     play.names["seat_held"], _ = await seat(play, offer, "t14", team_id, paid=False)
     play.names["seat_paying"], _ = await seat(play, offer, "t15", team_id, paid=False)
     await play.world.begin(play.names["seat_paying"], "t15")
+    play.names["full"] = await _refused(play, offer, "t16", team_id)
     play.names["team_forming"] = team_id
     await stage.settle()
+
+
+async def _refused(play: "Play", offer: Offer, buyer: str, team_id: str) -> str:
+    """Somebody asks for a seat too many; the request's id."""
+    asked = play.history.invoke(
+        "claim",
+        buyer=buyer,
+        offer=offer.id,
+        key=f"k-{buyer}",
+        qty=1,
+        price_id="p1",
+        team_id=team_id,
+    )
+    reply = await play.world.stage.seat(offer, buyer, team_id)
+    assert reply.what == "team_full", reply
+    play.history.fail(asked, 409, reply.what)
+    return asked

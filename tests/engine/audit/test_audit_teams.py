@@ -1,5 +1,7 @@
 """Planted faults of seats and teams in rows, hot store and ledger: each is named by its own law."""
 
+from typing import Any
+
 from tests.engine.audit.evening import Scene
 
 
@@ -142,6 +144,18 @@ async def test_t7_a_payment_without_a_seat(scene: Scene) -> None:
     report = await scene.audit()
     assert "T7" in report.broken
     assert "has no seat, 0 of 990 fen back" in report.law("T7").problems[0]
+
+
+async def test_t7_a_reason_that_is_not_true(scene: Scene) -> None:
+    """As if who was told `team_full` had asked for a team that never was."""
+
+    def change(line: dict[str, Any]) -> dict[str, Any]:
+        return line | {"team_id": scene.names["team_failed"]} if "team_id" in line else line
+
+    scene.rewrite(change)
+    report = await scene.audit()
+    assert report.broken == ("T7",)
+    assert "was told team_full" in report.law("T7").problems[0]
 
 
 async def test_i9_a_price_that_was_not_in_force(scene: Scene) -> None:
