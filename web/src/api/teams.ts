@@ -136,6 +136,11 @@ export async function readTeam(team_id: string): Promise<Answer<Team>> {
   }));
 }
 
+/** A pass for the gateway: this team, and what is mine. */
+export function teamPass(team_id: string): Promise<Answer<Schemas["RoomTokenOut"]>> {
+  return answer(api().POST("/v1/teams/{team_id}/token", { params: { path: { team_id } } }));
+}
+
 /** The best first; `captain`: the team whose link was followed, of whose captain others come first. */
 export async function openTeams(offer_id: string, captain = ""): Promise<Answer<OpenTeam[]>> {
   const params = { path: { offer_id }, query: captain ? { captain } : {} };

@@ -5,8 +5,8 @@
  * notices silence (no frame for five heartbeats) and waits longer after each failure, by chance
  * between half and all of it, so that a whole room does not return in one instant.
  */
-import { roomPass, type RoomPass } from "@/api/rooms";
-import type { Door } from "@/api/session";
+import type { Answer } from "@/api/client";
+import type { RoomPass } from "@/api/rooms";
 import { serverClock } from "./clock";
 import { afterClose, type ClientFrame, type ServerFrame, type Topic } from "./protocol";
 
@@ -17,8 +17,7 @@ export interface Reasons {
   says: string;
 }
 export interface Wants {
-  roomId: string;
-  door: Door;
+  pass(): Promise<Answer<RoomPass>>; // for a room or a team
   positions(topics: string[]): Topic[];
   heard(frame: ServerFrame): void;
   became(connection: Connection, why: Reasons | null): void;
@@ -60,6 +59,12 @@ export class LiveSocket {
     window.removeEventListener("offline", this.check);
     document.removeEventListener("visibilitychange", this.check);
     this.hangUp();
+  }
+
+  /** For somebody else, or about something else: with a new pass. */
+  begin(): void {
+    this.pass = null;
+    this.start();
   }
 
   /** Another person at this door, or a gap: begin again from the positions we have. */
@@ -136,7 +141,7 @@ export class LiveSocket {
   private async freshPass(turn: number): Promise<RoomPass | null> {
     const kept = this.pass;
     if (kept && kept.expires_at_ms > serverClock.now() + RENEW_BEFORE_MS / 2) return kept;
-    const got = await roomPass(this.wants.roomId, this.wants.door);
+    const got = await this.wants.pass();
     if (this.stopped || turn !== this.turn) return null;
     if (got.ok) return (this.pass = got.data);
     const { code, status, title } = got.problem;
@@ -190,7 +195,7 @@ export class LiveSocket {
   /** The line stays up meanwhile: if no new pass comes in time, the gateway closes with 4401. */
   private async renew(): Promise<void> {
     const turn = this.turn;
-    const got = await roomPass(this.wants.roomId, this.wants.door);
+    const got = await this.wants.pass();
     if (this.stopped || turn !== this.turn) return;
     if (got.ok) {
       this.pass = got.data;

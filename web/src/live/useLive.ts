@@ -7,6 +7,7 @@
  */
 import { computed, onScopeDispose, reactive, ref, shallowRef, watch, type Ref } from "vue";
 import { newKey } from "@/api/client";
+import { roomPass } from "@/api/rooms";
 import { useSession, type Door } from "@/api/session";
 import { serverClock } from "./clock";
 import type {
@@ -53,8 +54,7 @@ export function useLive(roomId: string, door: Door) {
   let unanswered: { text: string; id: string } | null = null;
 
   const socket = new LiveSocket({
-    roomId,
-    door,
+    pass: () => roomPass(roomId, door),
     positions: (names) =>
       names.map((topic) => {
         const state = topics[topic];
