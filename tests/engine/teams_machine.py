@@ -148,8 +148,13 @@ class TeamScripts(Seats):
                 assert score == before[one]
 
     @precondition(lambda self: self.open())
-    @rule(place=places, payers=st.integers(0, 2), gone=st.sampled_from(("", "early", "late")))
-    def begin_to_close(self, place: int, payers: int, gone: str) -> None:
+    @rule(
+        place=places,
+        payers=st.sampled_from((0, 0, 1, 2)),
+        gone=st.sampled_from(("", "early", "late")),
+        rescued=st.booleans(),
+    )
+    def begin_to_close(self, place: int, payers: int, gone: str, rescued: bool) -> None:
         """The deadline of one passes while some are paying; unpaid seats lapse, and it closes.
 
         One who had `gone` before pays, early or late.
@@ -170,6 +175,8 @@ class TeamScripts(Seats):
         self._close(9, 0)
         if leaver is not None and gone == "late":
             self._confirm(leaver, self.fresh("fct"), "ok")
+        if rescued and self.rescues():
+            self._move(*self.rescues()[place % len(self.rescues())])
 
     def _stranger(self, team: Team) -> str | None:
         """The claim of somebody new, who may be moved, if there is a seat."""
@@ -202,25 +209,23 @@ class TeamScripts(Seats):
             ),
         )
 
-    def willing(self) -> list[str]:
-        """Claims that a rescue may move."""
-        teams = self.model.teams
-        return self.claims(
-            lambda one: one.consent == one.seat == "1" and teams[one.team_id].state == "closing"
-        )
-
-    @precondition(lambda self: self.willing())
-    @rule(place=places, where=places)
-    def rescue(self, place: int, where: int) -> None:
-        claim_id = self.pick(self.willing(), place)
-        assert claim_id is not None
-        claim = self.model.claims[claim_id]
-        others = [
-            one.team_id
-            for one in self.undecided(claim.offer_id)
-            if one.team_id != claim.team_id and one.state in ("forming", "closing")
+    def rescues(self) -> list[tuple[str, str]]:
+        """(claim, team) of moves that may well be made."""
+        near = [one for one in self.undecided() if one.has_seat and one.state != "opening"]
+        failing = [one for one in near if one.state == "closing" and not one.paying]
+        return [
+            (claim_id, other.team_id)
+            for team in failing
+            for other in near
+            if other is not team and other.offer_id == team.offer_id
+            for claim_id in self.claims(lambda one: one.state == "paid" and one.consent == "1")
+            if self.model.claims[claim_id].team_id == team.team_id
         ]
-        self._move(claim_id, self.pick(others, where) or claim.team_id)
+
+    @precondition(lambda self: self.rescues())
+    @rule(place=places)
+    def rescue(self, place: int) -> None:
+        self._move(*self.rescues()[place % len(self.rescues())])
 
     @precondition(lambda self: self.model.claims)
     @rule(place=places, where=places)
