@@ -5,7 +5,14 @@ from pathlib import Path
 from rich.console import Console
 
 from campaigns.pages import DIST
-from cli.demo.headquarters import FLASH_SKU, HERO_SKU, SIDE_SKU, Headquarters, visitors_draft
+from cli.demo.headquarters import (
+    FLASH_SKU,
+    GROUP_SKUS,
+    HERO_SKU,
+    SIDE_SKU,
+    Headquarters,
+    visitors_draft,
+)
 from cli.demo.live_room import LiveRoom
 from cli.shop import HQ_LOGIN, Keys, Shop
 from engine.ids import now_ms
@@ -21,7 +28,7 @@ async def open_doors(settings: Settings, shop: Shop, keys: Keys) -> str:
         await hq.end_rooms()  # of an earlier demo on the same data
         published = await hq.publish(visitors_draft("开门迎客"))
         by_sku = {offer["sku_id"]: offer["offer_id"] for offer in published}
-        offers = [by_sku[sku] for sku in (HERO_SKU, SIDE_SKU, FLASH_SKU)]
+        offers = [by_sku[sku] for sku in (HERO_SKU, SIDE_SKU, FLASH_SKU, *GROUP_SKUS)]
         await room.open(hq, keys.guide, "开门迎客 · 随便逛逛", offers, now_ms())
         await room.go_live()
         await room.pin(offers[0])

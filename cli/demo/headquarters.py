@@ -14,7 +14,9 @@ PAY_MS = 7_000
 HERO_SKU, SIDE_SKU = "SP1001", "SP1002"
 FLASH_SKU = "SP1003"  # launched by the host in the visitors' room
 VISITORS_MS = 12 * 3_600_000
+VISITORS, VISITORS_TEAM_MS = 60, 3_600_000
 PAIR_SKU, TRIO_SKU, CROWD_SKU = "SP1006", "SP1007", "SP1008"
+GROUP_SKUS = (PAIR_SKU, TRIO_SKU, CROWD_SKU)
 PAIR_TERM_MS, TRIO_TERM_MS, CLOSING_MAX_MS = 14_000, 16_000, 8_000
 HERO_UNITS, SIDE_UNITS, RESTOCK_UNITS = 40, 60, 8
 SPLIT_PLAN = {
@@ -132,13 +134,18 @@ def evening_draft(
     }
 
 
-def group_offers(guests: int) -> list[dict[str, Any]]:
+def group_offers(
+    guests: int,
+    *,
+    terms_ms: tuple[int, int] = (PAIR_TERM_MS, TRIO_TERM_MS),
+    closing_max_ms: int = CLOSING_MAX_MS,
+) -> list[dict[str, Any]]:
     """Teams of two and of three, and a crowd whose ladder has three steps.
 
     Whoever pays late lands in a team of their own at worst (pairs), or in their seat (trios).
     """
-    limits = {"seat_qty": 1, "per_order_max": 1, "per_buyer_max": 2}
-    limits["closing_max_ms"] = CLOSING_MAX_MS
+    seats = {"seat_qty": 1, "closing_max_ms": closing_max_ms, "per_order_max": 1}
+    seats["per_buyer_max"] = 2
     # About as many of the crowd's seats are paid as a third of the guests.
     ladder = ((0.05, 4_590), (0.12, 4_190), (0.2, 3_790))
     return [
@@ -149,9 +156,9 @@ def group_offers(guests: int) -> list[dict[str, Any]]:
             "total": 2 * guests,
             "prices": [{"price_fen": 2_990}],
             "captain_price_fen": 2_790,
-            "term_ms": PAIR_TERM_MS,
+            "term_ms": terms_ms[0],
             "late": "new",
-            **limits,
+            **seats,
         },
         {
             "sku_id": TRIO_SKU,
@@ -159,10 +166,10 @@ def group_offers(guests: int) -> list[dict[str, Any]]:
             "size": 3,
             "total": 3 * guests,
             "prices": [{"price_fen": 3_190}],
-            "term_ms": TRIO_TERM_MS,
+            "term_ms": terms_ms[1],
             "subsidy_max": 3,
             "late": "seat",
-            **limits,
+            **seats,
         },
         {
             "sku_id": CROWD_SKU,
@@ -173,7 +180,7 @@ def group_offers(guests: int) -> list[dict[str, Any]]:
                 for row, (share, fen) in enumerate(ladder)
             ],
             "late": "seat",
-            **limits,
+            **seats,
         },
     ]
 
@@ -184,8 +191,8 @@ def soon(seconds: float) -> int:
 
 
 def visitors_draft(name: str) -> dict[str, Any]:
-    """For those who open the doors after the evening: two offers on sale for hours, and a flash
-    that the guide launches from the desk."""
+    """For those who open the doors after the evening: two offers on sale for hours, a flash that
+    the guide launches from the desk, teams and a crowd."""
     begins = now_ms() + 1_000
     limits = {"per_order_max": 2, "per_buyer_max": 4}
     return {
@@ -208,5 +215,8 @@ def visitors_draft(name: str) -> dict[str, Any]:
                 "duration_ms": 10 * 60_000,
                 **limits,
             },
+            *group_offers(
+                VISITORS, terms_ms=(VISITORS_TEAM_MS, VISITORS_TEAM_MS), closing_max_ms=60_000
+            ),
         ],
     }

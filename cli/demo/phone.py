@@ -105,6 +105,7 @@ class Phone:
                 key=key,
                 qty=body["qty"],
                 price_id=body["price_id"],
+                team_id=body.get("team_id") or None,
             )
             try:
                 answer = await self._once("POST", path, body, key=key)
