@@ -10,13 +10,13 @@ from litestar import Controller, Response, get
 from litestar.params import FromPath, QueryParameter
 
 from campaigns.auth import PUBLIC, route
-from campaigns.catalog import Catalog, Listed
+from campaigns.catalog import Catalog
 from campaigns.given import TheCatalog, TheDb, TheSettings, TheTeams
-from campaigns.team.models import Team
+from campaigns.offer.groups import crowd_terms, price_now
+from campaigns.team.hot import read_team
 from campaigns.team.sharing import Language, Shared, poster_svg, qr_svg, share_path
 from engine.db import Database
-from engine.errors import Missing, Unavailable
-from engine.ids import now_ms, offer_of_crowd, shard_of_team
+from engine.ids import now_ms
 from engine.settings import Settings
 from engine.teams import Teams
 
@@ -69,56 +69,23 @@ class SharingController(Controller):
 
 async def find_shared(db: Database, teams: Teams, catalog: Catalog, team_id: str) -> Shared:
     """What may be told of a team without a sign-in; Missing `team_not_found`."""
-    offer_id = offer_of_crowd(team_id) or ""
-    shard = shard_of_team(team_id)
-    if offer_id:
-        shard = (await catalog.find(offer_id)).shard
-    if shard is None:
-        raise _missing_team()
-    try:
-        now = await teams.state(shard, team_id)
-    except Unavailable:
-        now = {}
-    now = now or await _settled(db, team_id)
-    return shared_of(await catalog.find(now["offer_id"]), now)
-
-
-def shared_of(listed: Listed, now: dict[str, str]) -> Shared:
-    """A poster's facts of a team's hash (or row) and its offer."""
-    size, paid, step = int(now["size"]), int(now["paid"]), int(now["step"])
-    rules, clock = listed.config.team, now_ms()
-    state = now["state"]
-    if state in ("opening", "forming", "reached") and clock >= int(now["deadline_ms"]):
-        state = "closing"
-    begun = [price for price in listed.config.prices if price[2] <= clock]
-    price_fen = max(begun or listed.config.prices[:1], key=lambda price: price[2])[1]
-    missing = size - paid - int(now["subsidy"])
-    if now["kind"] == "crowd" and rules is not None:
-        price_fen = rules.steps[max(0, step - 1)][2]
-        missing = rules.steps[step][0] - paid if step < len(rules.steps) else 0
+    team, listed = await read_team(db, teams, catalog, team_id)
+    crowd = await crowd_terms(db, teams, listed) if team.kind == "crowd" else None
+    _, price_fen = price_now(listed.config, crowd, now_ms())
+    missing = team.size - team.paid - team.subsidy
+    if crowd is not None:
+        steps = [step for step in crowd.ladder if not step.reached]
+        price_fen = crowd.ladder[max(0, team.step - 1)].price_fen
+        missing = steps[0].seats - team.paid if steps else 0
     return Shared(
         name=listed.sku_name,
-        size=size,
-        state=state,
+        size=team.size,
+        state=team.shown(now_ms()),
         missing=max(0, missing),
         price_fen=price_fen,
         shelf_price_fen=listed.shelf_price_fen,
         mall_price_fen=listed.mall_price_fen,
     )
-
-
-async def _settled(db: Database, team_id: str) -> dict[str, str]:
-    """The team's row in the hash's words; Missing when there is none."""
-    async with db.begin() as session:
-        team = await session.get(Team, team_id)
-    if team is None:
-        raise _missing_team()
-    names = ("offer_id", "kind", "state", "size", "paid", "subsidy", "step", "deadline_ms")
-    return {name: str(getattr(team, name)) for name in names}
-
-
-def _missing_team() -> Missing:
-    return Missing("team_not_found", "There is no such team.", "Look at the link again.")
 
 
 def _link(settings: Settings, team_id: str) -> str:
