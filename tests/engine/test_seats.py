@@ -170,3 +170,28 @@ async def test_new_customers_only(hall: Hall) -> None:
     assert (await hall.seat("one", team_id)).what == "newcomers_only"
     await hall.joined("one", team_id, newcomer=True)
     assert await hall.bench.wire.call("HLEN", keys.groups(0) + "newcomers:cmp_a") == 1
+
+
+async def test_who_got_all_money_back_is_a_new_customer_again(hall: Hall) -> None:
+    await hall.team_offer(newcomers_only=True, size=2)
+    team_id, _ = await hall.opened("cap")
+    claim_id = await hall.joined("one", team_id, newcomer=True)
+    other, _ = await hall.opened("host")
+    assert (await hall.seat("one", other, key="k", newcomer=True)).details == ("newcomer", "1")
+    await hall.bench.inventory.give_back(0, claim_id, units=1, refund_id="rfd_1")
+    assert (await hall.teams.state(0, team_id))["state"] == "formed"
+    assert (await hall.seat("one", other, key="k", newcomer=True)).what == "held"
+
+
+async def test_an_opener_who_left_and_came_back_still_has_one_open_team(hall: Hall) -> None:
+    await hall.team_offer()
+    first, left = await hall.opened("cap")
+    one = await hall.joined("one", first)
+    await hall.bench.inventory.give_back(0, left, units=1, refund_id="rfd_1")
+    second, _ = await hall.opened("cap", key="second")
+    back = await hall.joined("cap", first, key="back")
+    # They lead the first team again, and leave it again: the second one is still theirs.
+    await hall.bench.inventory.give_back(0, one, units=1, refund_id="rfd_2")
+    assert (await hall.teams.state(0, first))["captain_id"] == "cap"
+    await hall.bench.inventory.give_back(0, back, units=1, refund_id="rfd_3")
+    assert (await hall.seat("cap", key="third")).details == (second,)
