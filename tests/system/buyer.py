@@ -81,6 +81,12 @@ class Buyer(Phone):
         self.history.fail(invoked, answer.status, document["code"])
         return str(document["code"])
 
+    async def open_teams(self, offer_id: str) -> list[str]:
+        """Ids of the offer's teams that can be joined, as the page lists them."""
+        answer = await self._ask("GET", f"/v1/offers/{offer_id}/teams")
+        assert answer.status == 200, answer
+        return [one["team_id"] for one in json.loads(answer.body)["teams"]]
+
     async def seat(
         self,
         offer_id: str,

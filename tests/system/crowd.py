@@ -52,6 +52,7 @@ class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
     lossy: bool = False  # claims may go down with the hot store: only the audit can tell
     team_id: str | None = None  # a seat of this team ("": of an own or the crowd's), not a claim
     consents: float = 0.0  # share of those who may be moved to another team
+    joins: float = 0.0  # share that takes a seat of a listed team where it can
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -142,12 +143,15 @@ class Crowd:
         buyer = self._buyer(who, rng, app)
         try:
             consent = rng.random() < plan.consents
-            status, told = await self._ask(buyer, key, consent=consent)
+            team_id = await self._team(buyer, rng)
+            if team_id != (plan.team_id or ""):
+                key = f"{key}-{team_id[-12:]}"  # another team is another request
+            status, told = await self._ask(buyer, key, team_id, consent=consent)
             self.seen.count("held" if status == 201 else told["code"])
             if rng.random() < plan.repeats:
-                await self._repeat(buyer, key, status, told, consent=consent)
+                await self._repeat(buyer, key, team_id, status, told, consent=consent)
             if rng.random() < plan.twins:
-                twin, other = await self._ask(buyer, f"{key}-b", consent=consent)
+                twin, other = await self._ask(buyer, f"{key}-b", team_id, consent=consent)
                 self.seen.count("twin: " + other.get("code", "held"))
                 if twin == 201:
                     self._hold(who, other, f"{key}-b", rng)
@@ -156,23 +160,39 @@ class Crowd:
             return False
         if status == 201:
             self._hold(who, told, key, rng)
-        return status == 409 and told["code"] in ("sold_out", "team_full")
+        return status == 409 and told["code"] in ("sold_out", "team_full", "team_over")
+
+    async def _team(self, buyer: Buyer, rng: random.Random) -> str:
+        """The plan's team, or one that is listed as open."""
+        plan = self.plan
+        if rng.random() < plan.joins:
+            listed = await buyer.open_teams(plan.offer_id)
+            if listed:
+                return rng.choice(listed)
+        return plan.team_id or ""
 
     async def _ask(
-        self, buyer: Buyer, key: str, *, qty: int = 1, consent: bool
+        self, buyer: Buyer, key: str, team_id: str, *, qty: int = 1, consent: bool
     ) -> tuple[int, dict[str, Any]]:
         plan = self.plan
         if plan.team_id is None:
             return await buyer.claim(plan.offer_id, qty, plan.price_id, key=key)
         return await buyer.seat(
-            plan.offer_id, plan.price_id, plan.team_id, key=key, qty=qty, consent=consent
+            plan.offer_id, plan.price_id, team_id, key=key, qty=qty, consent=consent
         )
 
     async def _repeat(
-        self, buyer: Buyer, key: str, status: int, told: dict[str, Any], *, consent: bool
+        self,
+        buyer: Buyer,
+        key: str,
+        team_id: str,
+        status: int,
+        told: dict[str, Any],
+        *,
+        consent: bool,
     ) -> None:
-        again, answer = await self._ask(buyer, key, consent=consent)
-        _, other = await self._ask(buyer, key, qty=2, consent=consent)
+        again, answer = await self._ask(buyer, key, team_id, consent=consent)
+        _, other = await self._ask(buyer, key, team_id, qty=2, consent=consent)
         if status != 201 or self.plan.lossy:
             return
         if (again, answer) != (201, told):

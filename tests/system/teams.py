@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from campaigns.payment.sandbox_client import SandboxClient
 from engine import keys
 from tests.sandbox import TLS
-from tests.system.house import House, Sale
+from tests.system.house import House, Sale, kaituan
 from tests.waiting import eventually
 from workers.settle.batch import unpack
 
 TEAM_LAWS = ("T1", "T2", "T3", "T4", "T6", "T7", "T8")
 OTHER_LAWS = ("I1", "I2", "I4", "I5", "I8", "I10", "S1", "M1", "M2", "M3", "M4", "M5", "M9")
 PRICE_FEN = 3_990
-TERM_MS = 60_000
+TERM_MS = 1_200_000  # none ends while an audit reads, unless a test says so
 CLOSING_MS = 30_000
 
 
@@ -42,7 +43,7 @@ class Paying(NamedTuple):
 async def team_sale(
     house: House, total: int, *, offer: dict[str, Any] | None = None, **changes: Any
 ) -> Sale:
-    """Teams of three, a minute each; `offer` are fields of the offer, `changes` as in `sale`."""
+    """Teams of three with a long term; `offer` are fields of the offer, `changes` as in `sale`."""
     rules: dict[str, Any] = {
         "kind": "team",
         "size": 3,
@@ -200,6 +201,26 @@ async def tale(house: House, sale: Sale) -> Tale:
                 seats.setdefault(where[claim_id], set()).add(claim_id)
             most = max(most, *(len(one) for one in seats.values()), 0)
     return Tale(most, landed, ends)
+
+
+async def until_booked(house: House, sale: Sale) -> None:
+    """Wait until all teams of the offer are decided, their money booked."""
+    waiting = "SELECT count(*) FROM teams WHERE offer_id = $1 AND booked_at_ms IS NULL"
+
+    async def are_booked() -> bool:
+        await house.settled()
+        return bool(await house.scalar(waiting, sale.offer_id) == 0)
+
+    await eventually(are_booked, every_s=0.3, within_s=120)
+
+
+async def reconciled(house: House) -> None:
+    """What an operator does at the end of a day: payments that only the bill knows are found."""
+    async with SandboxClient.from_settings(house.settings) as client:
+        period = await client.open_period()
+        await client.close_period(period)
+    said = await kaituan(house.environ, "reconcile", period)
+    assert said.code == 0, said.text
 
 
 async def switches(house: House, **rules: Any) -> None:

@@ -14,13 +14,16 @@ from tests.system.crowd import Seen
 from tests.system.crowds import crowds, plans
 from tests.system.house import House, Sale
 from tests.system.teams import (
+    TERM_MS,
     Tale,
     lawful,
     opened,
+    reconciled,
     switches,
     tale,
     team,
     team_sale,
+    until_booked,
     until_team,
 )
 
@@ -44,7 +47,7 @@ async def rush(
     *,
     beside: Callable[[], Awaitable[None]] | None = None,
     lasts_ms: int = 8_000,
-    term_ms: int = 60_000,
+    term_ms: int = TERM_MS,
 ) -> tuple[Sale, str, Seen, Tale]:
     """One team with a paid captain; all others want in, some pay, some do not, some too late."""
     offer = {"late": late, "term_ms": term_ms}
@@ -112,8 +115,31 @@ async def test_ten_thousand_while_callbacks_go_astray(house: House, late: str) -
         lost={"share_bps": 1_000},
     )
     try:
-        sale, team_id, _, _ = await rush(house, late, 10_000, term_ms=12_000)
+        sale, team_id, _, _ = await rush(house, late, 10_000, term_ms=30_000)
     finally:
         await switches(house)
+    await reconciled(house)
     await until_team(house, sale, team_id, "formed", "failed")
+    await until_booked(house, sale)
+    await lawful(house, "I6", "I7")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("late", LATE)
+async def test_ten_thousand_while_each_process_dies(house: House, late: str) -> None:
+    """Nobody who holds or has paid for a seat loses it, since both stores keep what they said."""
+
+    async def kills() -> None:
+        for name in ("api-1", "settle", "valkey", "worker", "api-2", "valkey"):
+            await asyncio.sleep(1)
+            old = house.kill(name)
+            await house.until_back(name, old)
+            await house.until_ready()
+
+    sale, team_id, seen, _ = await rush(
+        house, late, 10_000, beside=kills, lasts_ms=25_000, term_ms=40_000
+    )
+    assert not [end for end in seen.ends if "claim_lost" in end], seen.ends
+    await until_team(house, sale, team_id, "formed", "failed")
+    await until_booked(house, sale)
     await lawful(house, "I6", "I7")
