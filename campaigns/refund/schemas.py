@@ -73,7 +73,8 @@ class RefundCount(msgspec.Struct, frozen=True, kw_only=True):
 class RefundPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page, oldest first; `next` goes into `after` for the next one.
 
-    `counts` by state over all that fit the filters (the state's own aside), on the first page.
+    `counts` by state over all that fit the filters (the state's own aside), on the first page;
+    null, too, when counting would take too long: narrow the filters.
     `to_book`: of a decided crowd, orders whose refund or split is not written yet.
     """
 
