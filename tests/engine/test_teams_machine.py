@@ -50,28 +50,49 @@ FORGOTTEN = [
     ("pay_confirm", "count(team_id, t, c.state, -1)", ""),
     ("pay_confirm", "if live then let_go('late') end", ""),
     ("pay_confirm", "if late == 'refund' then return 'refund' end", ""),
-    ("pay_confirm", "if step > tonumber(t.step) and", "if"),
-    ("pay_confirm", "redis.call('ZADD', groups .. 'deadlines', t.deadline_ms, team_id)", ""),
     ("release", "redis.call('HDEL', seats_of(c.team_id), c.buyer_id)", ""),
-    ("give_back", "lead(c.team_id, t, c.buyer_id)", ""),
-    ("give_back", "if t.kind == 'team' and taken(t) == tonumber(t.subsidy) then", "if false then"),
     ("team_close", "elseif t.state ~= 'closing' and t.held == '0' then", "else"),
     ("team_decide", "if now_ms < tonumber(t.deadline_ms) + most then", "if false then"),
-    ("team_decide", "if t.kind == 'crowd' and tonumber(t.step) > 0 then", "if false then"),
     ("team_move", "if c.consent ~= '1' then return { 'no_consent' } end", ""),
+]
+# What takes many evenings to be noticed.
+FORGOTTEN_RARELY = [
+    ("pay_confirm", "if step > tonumber(t.step) and", "if"),
+    ("pay_confirm", "redis.call('ZADD', groups .. 'deadlines', t.deadline_ms, team_id)", ""),
+    ("give_back", "lead(c.team_id, t, c.buyer_id)", ""),
+    ("give_back", "if t.kind == 'team' and taken(t) == tonumber(t.subsidy) then", "if false then"),
+    ("team_decide", "if t.kind == 'crowd' and tonumber(t.step) > 0 then", "if false then"),
     ("team_move", "leave_seat(claim_id, c, 'paid', 'moved')", ""),
     ("team_subsidise", "if seats > left then", "if false then"),
 ]
 
 
+def named(lines: list[tuple[str, str, str]]) -> pytest.MarkDecorator:
+    """One test for each line."""
+    ids = [f"{one[0]}-{n}" for n, one in enumerate(lines)]
+    return pytest.mark.parametrize(("name", "line", "instead"), lines, ids=ids)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "line", "instead"), FORGOTTEN, ids=[f"{one[0]}-{n}" for n, one in enumerate(FORGOTTEN)]
-)
+@named(FORGOTTEN)
 def test_machine_notices_a_forgotten_line(
     valkey_url: str, name: str, line: str, instead: str
 ) -> None:
     """A checker that cannot fail proves nothing; lines of an include stand in each script."""
+    notices(valkey_url, name, line, instead)
+
+
+@pytest.mark.long
+@named(FORGOTTEN_RARELY)
+def test_machine_notices_a_forgotten_line_in_the_long_run(
+    valkey_url: str, name: str, line: str, instead: str
+) -> None:
+    """The same, of lines that matter rarely."""
+    notices(valkey_url, name, line, instead)
+
+
+def notices(valkey_url: str, name: str, line: str, instead: str) -> None:
+    """The machine fails with this line planted."""
     sound = SCRIPTS[name]
     assert sound.source.count(line) == 1
     planted = copy(sound)
