@@ -58,9 +58,10 @@ run_as() { # who, folder of the clone, PATH, home, target…
   fi
 }
 
+# By way of env: setpriv itself may still start what its new user may not.
 runs_for() { # who, interpreter
   setpriv --reuid "$(id -u "$1")" --regid "$(id -g "$1")" --clear-groups \
-    "$2" -c 'import ensurepip, venv' 2>/dev/null
+    env "$2" -c 'import ensurepip, venv' 2>/dev/null
 }
 
 one() { # version, interpreter, who

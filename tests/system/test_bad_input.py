@@ -121,7 +121,7 @@ async def test_what_is_not_ones_own_is_not_there(house: House) -> None:
     await house.settled()
     probe, other = Prober(house), house.token("mbr_curious")
     before = await dump(house)
-    for one in (claim_id, held["claim_id"], "clm-s0-e1-1-0000000000000000", "nonsense"):
+    for one in (claim_id, held["claim_id"], "clm-s0-e999-1-0000000000000000", "nonsense"):
         code = (404, "claim_not_found")
         await probe.refused(*code, "GET", f"/v1/claims/{one}", token=other)
         await probe.refused(*code, "POST", f"/v1/claims/{one}/pay", b"{}", token=other)
