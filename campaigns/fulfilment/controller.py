@@ -9,7 +9,7 @@ from litestar.response import Response, Stream
 
 from campaigns import exports
 from campaigns.auth import CUSTOMER_OR_HQ, GUIDE, HQ_OR_GUIDE, route
-from campaigns.fulfilment import pick_up, ready, stocking
+from campaigns.fulfilment import pick_up, ready, stocking, views
 from campaigns.fulfilment.schemas import (
     PickUpIn,
     PickUpOut,
@@ -108,7 +108,7 @@ class FulfilmentController(Controller):
         self, order_id: FromPath[str], who: Who, db: TheDb, pick_up_codes: ThePickUpCodes
     ) -> PickUpView:
         """Store, day, and for its customer the code."""
-        return await pick_up.view(db, pick_up_codes, who, order_id)
+        return await views.view(db, pick_up_codes, who, order_id)
 
     @put(
         "/v1/orders/{order_id:str}/pick-up-store",

@@ -1,51 +1,26 @@
-"""One order on its way to its customer: which store, since when, and handing it over, once.
+"""One order on its way to its customer: which store, and handing it over, once.
 
 Whoever changes an order here holds its row lock, as refunds do: units that were asked back are
 not handed over, and once it is handed over none go back on sale.
 """
 
-from typing import Final, NamedTuple
-
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.fulfilment.codes import PickUpCodes, read_code
 from campaigns.fulfilment.models import PickUp
-from campaigns.fulfilment.schemas import PickUpOut, PickUpStore, PickUpView
+from campaigns.fulfilment.schemas import PickUpOut, PickUpView
 from campaigns.fulfilment.states import STOCKED, move
-from campaigns.fulfilment.stocking import DAY_MS, store_of
-from campaigns.offer.models import READY_FIELD, STORES_FIELD, Offer
-from campaigns.order.models import Order
-from campaigns.order.service import missing_order
+from campaigns.fulfilment.stocking import store_of
+from campaigns.fulfilment.views import Found, find, load, shown
+from campaigns.offer.models import STORES_FIELD
 from campaigns.people.models import Store
-from campaigns.refund.models import Refund
 from campaigns.sku.models import Sku
-from campaigns.team.models import Team
 from engine.db import Database
 from engine.errors import Conflict, Gone, Missing, Unprocessable
 from engine.ids import now_ms
-from engine.ledger.splits import from_snapshot
 from engine.tokens import Access
-
-_BACK: Final = ("refunding", "refunded")
-
-
-class _Found(NamedTuple):
-    """An order with all that is shown of its way; `units` are those not asked back."""
-
-    order: Order
-    offer: Offer
-    pick_up: PickUp | None
-    store: Store | None
-    team: Team | None
-    units: int
-
-
-async def view(db: Database, codes: PickUpCodes, who: Access, order_id: str) -> PickUpView:
-    """Missing `order_not_found`, also when it is another's. Only the customer sees the code."""
-    async with db.begin() as session:
-        return _shown(await _find(session, who, order_id), codes, who)
 
 
 async def choose_store(
@@ -56,7 +31,7 @@ async def choose_store(
     Conflict `order_state` once the goods are somewhere, `not_stocked` for a flash.
     """
     async with db.begin() as session:
-        found = await _find(session, who, order_id, lock=True)
+        found = await find(session, who, order_id, lock=True)
         if found.offer.kind not in STOCKED:
             raise Conflict(
                 "not_stocked", "This order is not picked up later.", "Nothing was changed."
@@ -87,7 +62,7 @@ async def choose_store(
                 before=before,
             )
         await session.flush()
-        return _shown(found._replace(pick_up=pick_up, store=store), codes, who)
+        return shown(found._replace(pick_up=pick_up, store=store), codes, who)
 
 
 async def hand_over(db: Database, codes: PickUpCodes, who: Access, text: str) -> PickUpOut:
@@ -108,7 +83,7 @@ async def hand_over(db: Database, codes: PickUpCodes, who: Access, text: str) ->
     async with db.begin() as session:
         if to_store_id != store_id:
             raise await _other_store(session, to_store_id)
-        found = await _load(session, order_id, lock=True)
+        found = await load(session, order_id, lock=True)
         assert found is not None
         return await _hand_over(session, who, found)
 
@@ -152,7 +127,7 @@ async def _other_store(session: AsyncSession, store_id: str) -> Conflict:
     )
 
 
-async def _hand_over(session: AsyncSession, who: Access, found: _Found) -> PickUpOut:
+async def _hand_over(session: AsyncSession, who: Access, found: Found) -> PickUpOut:
     order, pick_up = found.order, found.pick_up
     assert pick_up is not None
     if pick_up.fulfilled_at_ms is not None:
@@ -193,87 +168,3 @@ async def _hand_over(session: AsyncSession, who: Access, found: _Found) -> PickU
         units=found.units,
         fulfilled_at_ms=pick_up.fulfilled_at_ms,
     )
-
-
-async def _find(session: AsyncSession, who: Access, order_id: str, *, lock: bool = False) -> _Found:
-    found = await _load(session, order_id, lock=lock)
-    if found is None or (who.role != "hq" and found.order.buyer_id != who.subject):
-        raise missing_order()
-    return found
-
-
-async def _load(session: AsyncSession, order_id: str, *, lock: bool) -> _Found | None:
-    query = select(Order).where(Order.id == order_id)
-    order = await session.scalar(query.with_for_update() if lock else query)
-    offer = await session.get(Offer, order.offer_id) if order else None
-    if order is None or offer is None:
-        return None
-    pick_up = await session.get(PickUp, order_id)
-    _, credit = from_snapshot(order.credit)
-    store_id = pick_up.store_id if pick_up else credit.store_id
-    asked_back = await session.scalar(
-        select(func.coalesce(func.sum(Refund.units), 0)).where(
-            Refund.payment_id == order.payment_id
-        )
-    )
-    return _Found(
-        order=order,
-        offer=offer,
-        pick_up=pick_up,
-        store=await session.get(Store, store_id) if store_id else None,
-        team=await session.get(Team, order.team_id) if order.team_id else None,
-        units=order.qty - int(asked_back or 0),
-    )
-
-
-def _shown(found: _Found, codes: PickUpCodes, who: Access) -> PickUpView:
-    order, pick_up, store = found.order, found.pick_up, found.store
-    stands = order.split_fen is not None
-    days = int(found.offer.config.get(READY_FIELD) or 0)
-    since_ms = order.paid_at_ms
-    if order.team_id is not None:
-        since_ms = found.team.decided_at_ms if found.team else None
-    code = None
-    if order.state == "ready" and pick_up is not None and who.subject == order.buyer_id:
-        code = codes.show(pick_up.serial, order.id, pick_up.store_id, now_ms())
-    return PickUpView(
-        order_id=order.id,
-        state=order.state,
-        stands=stands,
-        store=PickUpStore(store.id, store.name, store.city, store.address) if store else None,
-        units=found.units if pick_up is None or pick_up.units is None else pick_up.units,
-        ready_after_days=days,
-        expected_from_ms=since_ms + days * DAY_MS if stands and since_ms is not None else None,
-        ready_at_ms=pick_up.ready_at_ms if pick_up else None,
-        fulfilled_at_ms=pick_up.fulfilled_at_ms if pick_up else None,
-        code=code.code if code else None,
-        code_expires_at_ms=code.expires_at_ms if code else None,
-        says=_says(found, stands, days),
-    )
-
-
-def _says(found: _Found, stands: bool, days: int) -> str:
-    """In a sentence or two."""
-    order, pick_up = found.order, found.pick_up
-    where = f" in {found.store.name}" if found.store else ""
-    if pick_up is not None and pick_up.fulfilled_at_ms is not None:
-        return "It was handed over."
-    if order.state in _BACK or found.units <= 0:
-        return "There is nothing to pick up: it was given back."
-    if order.state == "ready":
-        return f"It is there: show or read out the code{where}."
-    if order.state != "paid":
-        return "There is nothing to pick up."
-    if found.offer.kind not in STOCKED:
-        return "Nothing has to be stocked for it."
-    if not stands:
-        return f"It is {_after(days)} once its team is formed. If it fails, you are refunded."
-    if not where:
-        return f"It is {_after(days)}. Choose the store where you want to pick it up."
-    return f"It is {_after(days)}{where}; this page then shows the pick-up code."
-
-
-def _after(days: int) -> str:
-    if days == 0:
-        return "ready the same day"
-    return "ready about a day later" if days == 1 else f"ready about {days} days later"

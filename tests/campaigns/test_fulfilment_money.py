@@ -7,9 +7,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from campaigns.fulfilment.codes import PickUpCodes
-from campaigns.fulfilment.pick_up import choose_store, hand_over, view
+from campaigns.fulfilment.pick_up import choose_store, hand_over
 from campaigns.fulfilment.ready import make_ready
 from campaigns.fulfilment.schemas import ReadyIn, ReadyOut
+from campaigns.fulfilment.views import view
 from campaigns.people.models import Guide, GuideTerm, Store
 from engine.db import Database
 from engine.errors import Conflict
