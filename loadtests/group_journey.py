@@ -88,7 +88,7 @@ class CrowdJourney(RushJourney):
     def life(self) -> Steps[None]:
         yield from self._look_around()
         length = self.plan.sale_ends_at_ms - self.plan.sale_starts_at_ms
-        due = self.plan.sale_starts_at_ms + self.rng.uniform(0, length * 0.6)
+        due = self.plan.sale_starts_at_ms + self.rng.uniform(0, length * 0.8)
         for _ in range(SEAT_TRIES_MAX):
             if due >= self.plan.sale_ends_at_ms:
                 break
