@@ -4,6 +4,7 @@ The archive is walked once for all of them, in one snapshot with the rows that w
 it, so both must say the same at any time.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ WHERE team_id IS NOT NULL AND state <> 'rejected'
 """
 _COMMANDS = "SELECT id, seats FROM team_commands WHERE applied_seq IS NOT NULL"
 _SEAT_KINDS = ("claim.", "team.", "crowd.", "offer.opened")
+_NAMES = ("team_id", "from_team_id", "claim_id", "command_id")
 _payload = msgspec.msgpack.Decoder(Payload)
 
 
@@ -65,11 +67,12 @@ async def _walk(given: Given, session: AsyncSession) -> TeamWalk:
     async for page in pages(session, _BATCHES, rows_max=BATCHES_MAX):
         for row in page:
             _read(walk, row["shard"], row["epoch"], row["payload"], buried)
+            await asyncio.sleep(0)  # a worker has more to do than to check laws
     if given.at_rest:  # else a script's last events may not be settled yet
         walk.end()
-    aside = set(await read_aside(session))
-    if not aside:
-        await _rows(session, walk)
+    await _rows(session, walk)
+    walk.unsure |= set(await read_aside(session))
+    walk.set_aside()
     return walk
 
 
@@ -79,7 +82,9 @@ def _read(walk: TeamWalk, shard: int, epoch: int, payload: bytes, buried: set[An
     except msgspec.DecodeError:
         return  # I10 names it
     for seq, fields in entries:
-        if fields.get("kind", "").startswith(_SEAT_KINDS) and (shard, epoch, seq) not in buried:
+        if (shard, epoch, seq) in buried:
+            walk.unsure |= {fields[name] for name in _NAMES if fields.get(name)}
+        elif fields.get("kind", "").startswith(_SEAT_KINDS):
             try:
                 event = decode(seq, fields)
             except ValueError:

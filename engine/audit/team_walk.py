@@ -47,6 +47,7 @@ class TeamWalk:
         self.commands: dict[str, int] = {}  # of subsidies: seats
         self.problems: dict[LawName, list[str]] = {law: [] for law in LAW_NAMES}
         self.facts: dict[LawName, int] = dict.fromkeys(LAW_NAMES, 0)
+        self.unsure: set[str] = set()  # teams, claims and commands with dead letters
         self._openers: dict[tuple[str, str], str] = {}
         self._shard = self._epoch = 0
         self._offers: list[str] = []  # opened in this shard
@@ -106,6 +107,19 @@ class TeamWalk:
                 state = self.claims[claim_id].state
                 sits = state in ("held", "paying", "paid")
                 self.expect("T3", sits, f"claim {claim_id} is {state} and sits in team {team_id}")
+
+    def set_aside(self) -> None:
+        """Say nothing of teams with dead letters: I10 does, until a person has resolved them."""
+        teams = {self.claims[one].team_id for one in self.unsure if one in self.claims}
+        self.unsure |= teams
+        if self.unsure:
+            self.unsure |= {
+                claim_id for claim_id, one in self.claims.items() if one.team_id in self.unsure
+            }
+        for law, problems in self.problems.items():
+            self.problems[law] = [
+                text for text in problems if not any(one in text for one in self.unsure)
+            ]
 
     def _mend(self) -> None:
         """A new epoch: what a lost script's tail would have said has been made up for."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from tests.engine.audit.evening import Scene
 
 
@@ -166,3 +168,22 @@ async def test_i9_a_price_that_was_not_in_force(scene: Scene) -> None:
         id=scene.names["team_offer"],
     )
     assert await scene.broken() == {"I9"}
+
+
+async def test_a_team_with_dead_letters_is_named_by_i10_alone(scene: Scene) -> None:
+    """Its captain's seat was never counted in the rows: a letter says why."""
+    team_id = scene.names["team_forming"]
+    payloads = await scene.value("SELECT array_agg(payload ORDER BY first_seq) FROM event_batches")
+    (seq,) = [
+        number
+        for payload in payloads
+        for number, fields in msgspec.msgpack.decode(payload)
+        if fields["kind"] == "team.seat_filled" and fields["team_id"] == team_id
+    ]
+    await scene.run("UPDATE teams SET paid = 0 WHERE id = :id", id=team_id)
+    assert await scene.broken() == {"T1"}
+    await scene.run(
+        "INSERT INTO dead_letters (shard, epoch, seq, claim_id, payload, error, state, note,"
+        f" created_at_ms) VALUES (0, 1, {seq}, NULL, '', 'cannot be read', 'open', '', 1)"
+    )
+    assert await scene.broken() == {"I10"}
