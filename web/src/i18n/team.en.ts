@@ -50,6 +50,9 @@ export const teamEn: Record<keyof typeof teamZhCN, string> = {
   "crowd.paid": "{n} buyers paid",
   "crowd.step": "from {n} buyers · {price}",
   "crowd.ladder": "Price ladder",
+  "crowd.first": "{n} more buyers and {price} holds",
+  "crowd.noCancel": "Once it is reached you cannot cancel by yourself until the end; afterwards as usual.",
+  "crowd.inviteSays": "Whoever opens the link sees how far it is, and can join.",
   "crowd.next": "{n} more buyers for {price}",
   "crowd.top": "The lowest price is reached",
 

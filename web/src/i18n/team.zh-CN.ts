@@ -48,6 +48,9 @@ export const teamZhCN = {
   "crowd.paid": "{n} 人已付款",
   "crowd.step": "满 {n} 人 · {price}",
   "crowd.ladder": "阶梯价",
+  "crowd.first": "再来 {n} 人，{price} 就生效",
+  "crowd.noCancel": "达成后到结束前不能自行退款；结束后照常售后。",
+  "crowd.inviteSays": "打开链接就能看到进度并参加。",
   "crowd.next": "再来 {n} 人，{price}",
   "crowd.top": "已到最低价",
 
