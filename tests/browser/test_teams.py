@@ -162,3 +162,25 @@ async def test_an_unknown_team_is_said(house: House, screen: NewScreen) -> None:
     await asyncio.sleep(1)
     assert "没有这个团" in await lost.page.get_by_test_id("team").inner_text()
     lost.complaints.clear()  # the browser itself tells of the 404
+
+
+async def test_a_conflicting_price_is_refused_with_its_reason(
+    house: House, screen: NewScreen
+) -> None:
+    sale = await house.sale(9, offer={**TEAM, "sku_id": "SP1004", "prices": [{"price_fen": 990}]})
+    hq = await screen(DESKTOP)
+    await hq.go("/hq")
+    await hq.tap("demo-hq")
+    await hq.tap("open-campaigns")
+    await hq.tap("campaign-new")
+    fill = {"name": "后来的", "sku": "SP1004", "total": "50", "steps": "10 9.95\n20 9.50"}
+    await hq.page.get_by_test_id("campaign-kind").select_option("crowd")
+    for field, value in fill.items():
+        await hq.page.get_by_test_id(f"campaign-{field}").fill(value)
+    await hq.tap("campaign-create")
+    mine = hq.page.locator("[data-testid=campaigns] li", has_text="后来的")
+    await mine.get_by_role("button").click()  # submit
+    said = hq.page.get_by_test_id("campaigns-say")
+    await said.wait_for(timeout=15_000)
+    assert sale.offer_id in await said.inner_text()
+    hq.complaints.clear()  # the browser itself tells of the 422
