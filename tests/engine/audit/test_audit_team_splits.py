@@ -8,7 +8,8 @@ async def test_m3_a_member_of_a_formed_team_without_a_split(scene: Scene) -> Non
     await scene.run(sql, c=scene.names["seat_formed"])
     report = await scene.audit()
     assert {"M3", "M4"} <= set(report.broken)
-    assert any("has a split of none" in one for one in report.law("M3").problems)
+    problems = report.law("M3").problems
+    assert any("split of none" in one for one in problems), problems
 
 
 async def test_m3_a_split_before_the_team_is_decided(scene: Scene) -> None:
