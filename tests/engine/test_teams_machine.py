@@ -48,7 +48,6 @@ FORGOTTEN = [
     ("pay_begin", "until_ms = math.min(until_ms, tonumber(t.deadline_ms))", ""),
     ("pay_begin", "count(c.team_id, t, 'paying', 1)", ""),
     ("pay_confirm", "count(team_id, t, c.state, -1)", ""),
-    ("pay_confirm", "if live then let_go('late') end", ""),
     ("pay_confirm", "if late == 'refund' then return 'refund' end", ""),
     ("release", "redis.call('HDEL', seats_of(c.team_id), c.buyer_id)", ""),
     ("team_close", "elseif t.state ~= 'closing' and t.held == '0' then", "else"),
@@ -57,6 +56,7 @@ FORGOTTEN = [
 ]
 # What takes many evenings to be noticed.
 FORGOTTEN_RARELY = [
+    ("pay_confirm", "if live then let_go('late') end", ""),
     ("pay_confirm", "if step > tonumber(t.step) and", "if"),
     ("pay_confirm", "redis.call('ZADD', groups .. 'deadlines', t.deadline_ms, team_id)", ""),
     ("give_back", "lead(c.team_id, t, c.buyer_id)", ""),
