@@ -12,6 +12,7 @@ from engine.errors import Unavailable
 from engine.inventory import Inventory, Reply
 from engine.shards import Epochs
 from tests.engine.hotshard import SCRIPTS, Bench, config
+from tests.engine.seats import Hall
 
 FENCED = sorted(
     name
@@ -81,7 +82,43 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "did_keep_ms": 60_000,
     }
     made = SCRIPTS[script]
+    if "groups" in made.keys:
+        every |= await values_of_teams(shard, script)
     return {name: every[name] for name in made.keys + made.args}
+
+
+async def values_of_teams(shard: Bench, script: str) -> dict[str, str | int]:
+    """What scripts with teams take beside; two teams to choose from, one at its deadline."""
+    own: dict[str, str | int] = {
+        "groups": keys.groups(0),
+        "again_ms": 500,
+        "seats": 1,
+        "unpaid": "[]",
+        "team_id": "",
+        "consent": "",
+        "newcomer": "",
+    }
+    if script == "seat":
+        hall = Hall(shard)
+        await hall.team_offer()
+        own |= {
+            "offer": keys.offers(0) + "ofr_t",
+            "offer_limits": keys.limits(0) + "ofr_t",
+            "holds": keys.holds(0) + "ofr_t",
+            "idem": keys.idem(0, "mbr_2", "ofr_t", "k"),
+            "offer_id": "ofr_t",
+        }
+    elif script.startswith("team_"):
+        hall = Hall(shard)
+        await hall.team_offer(subsidy_max=1)
+        failing, claim_id = await hall.opened("mbr_8", consent=True)
+        forming, _ = await hall.opened("mbr_9")
+        if script != "team_subsidise":
+            await hall.deadline_passes(failing)
+        if script in ("team_decide", "team_move"):
+            await hall.teams.close(0, 10, again_ms=0)
+        own |= {"team_id": forming if script == "team_move" else failing, "claim_id": claim_id}
+    return own
 
 
 async def older_caller(shard: Bench, values: dict[str, str | int]) -> None:
