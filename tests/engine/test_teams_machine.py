@@ -48,15 +48,14 @@ FORGOTTEN = [
     ("pay_begin", "until_ms = math.min(until_ms, tonumber(t.deadline_ms))", ""),
     ("pay_begin", "count(c.team_id, t, 'paying', 1)", ""),
     ("pay_confirm", "count(team_id, t, c.state, -1)", ""),
-    ("pay_confirm", "if late == 'refund' then return 'refund' end", ""),
     ("release", "redis.call('HDEL', seats_of(c.team_id), c.buyer_id)", ""),
     ("team_close", "elseif t.state ~= 'closing' and t.held == '0' then", "else"),
-    ("team_decide", "if now_ms < tonumber(t.deadline_ms) + most then", "if false then"),
+    ("team_decide", "if t.state ~= 'closing' then return { 'not_closing', t.state } end", ""),
     ("team_move", "if c.consent ~= '1' then return { 'no_consent' } end", ""),
 ]
 # What takes many evenings to be noticed.
 FORGOTTEN_RARELY = [
-    ("pay_confirm", "if live then let_go('late') end", ""),
+    ("pay_confirm", "if late == 'refund' then return 'refund' end", ""),
     ("pay_confirm", "if step > tonumber(t.step) and", "if"),
     ("pay_confirm", "redis.call('ZADD', groups .. 'deadlines', t.deadline_ms, team_id)", ""),
     ("give_back", "lead(c.team_id, t, c.buyer_id)", ""),
