@@ -86,15 +86,17 @@ async def ask_the_merchant(
 ) -> None:
     """HQ takes a labelled seat in teams that hope for it; most others are left to fail."""
     asked: list[str] = []
-    while len(asked) < most:
+    taken = 0
+    while taken < most:
         await asyncio.sleep(LOOK_EVERY_S)
-        for team_id in [one for one in asking() if one not in asked][: most - len(asked)]:
+        for team_id in [one for one in asking() if one not in asked][: most - taken]:
             asked.append(team_id)
             try:
                 await hq.subsidise(team_id)
+                taken += 1
                 screen.tell("the merchant took a labelled seat in a team that lacked one")
-            except Refused as error:
-                screen.tell(f"the merchant's seat was refused: {error}")
+            except Refused:  # strangers filled it meanwhile, or its time is up: the next one
+                continue
 
 
 async def group_figures(settings: Settings, offers: Sequence[str]) -> GroupFigures:
