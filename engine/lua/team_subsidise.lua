@@ -1,4 +1,4 @@
-#!lua flags=allow-oom
+#!lua
 -- The merchant fills `seats` of a team, labelled as such and within the offer's budget. Such a
 -- seat has no member and no units.
 -- @key meta hash the shard's fence

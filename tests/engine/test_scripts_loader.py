@@ -27,6 +27,9 @@ FREES = {
     "seal",
     "settled",
     "sweep",
+    "team_close",
+    "team_decide",
+    "team_move",
 }
 
 

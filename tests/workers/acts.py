@@ -126,7 +126,9 @@ async def add_refund(stage: Stage, offer: Offer, claim_id: str, fact_id: str, *,
             )
         )
         await session.execute(
-            text("UPDATE orders SET refunded_fen = refunded_fen + :fen WHERE payment_id = :fact"),
+            text(
+                "UPDATE orders SET refunded_fen = least(paid_fen, refunded_fen + :fen) WHERE payment_id = :fact"
+            ),
             {"fen": PRICE_FEN * units, "fact": fact_id},
         )
     return refund_id

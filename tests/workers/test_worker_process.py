@@ -120,7 +120,7 @@ async def test_it_works_drains_and_logs_no_try(
                 await eventually(lambda: is_released(world, lapsed))
                 await eventually(lambda: is_released(world, unpaid))
                 assert worker.end() == 0
-            assert "ready: clock, pay_watch, refunds, repeats, sweep" in worker.log()
+            assert "ready: clock, crowds, pay_watch, refunds, repeats, sweep, teams" in worker.log()
             assert worker.log().rstrip().endswith("drained")
             await world.rest(all_attempts=True)
             assert await world.verdict() == (0, 0)
