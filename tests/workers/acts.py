@@ -127,7 +127,8 @@ async def add_refund(stage: Stage, offer: Offer, claim_id: str, fact_id: str, *,
         )
         await session.execute(
             text(
-                "UPDATE orders SET refunded_fen = least(paid_fen, refunded_fen + :fen) WHERE payment_id = :fact"
+                "UPDATE orders SET refunded_fen = least(paid_fen, refunded_fen + :fen)"
+                " WHERE payment_id = :fact"
             ),
             {"fen": PRICE_FEN * units, "fact": fact_id},
         )
