@@ -30,7 +30,7 @@ Judged = Literal["right", "expired", "wrong"]
 
 
 class Shown(NamedTuple):
-    """A code as the customer sees it, `XXXX-XXXX-XXXX`, and until when it is good."""
+    """A code as the customer sees it, three groups of four, and until when it is good."""
 
     code: str
     expires_at_ms: int
