@@ -1,0 +1,22 @@
+"""A place kept for audiences; see the file of that name in ../sql."""
+
+from pathlib import Path
+
+from alembic import context, op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+TABLES: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    tables = Path(__file__).parent.parent / "sql" / "0007_audiences.sql"
+    for statement in tables.read_text().split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+    app = context.config.attributes["app_role"]
+    if TABLES:
+        op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON {", ".join(TABLES)} TO "{app}"')
