@@ -1,6 +1,6 @@
 """Claims over HTTP. The first route is answered by `hot.py` before the framework sees it."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
@@ -9,6 +9,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody
 from campaigns.auth import CUSTOMER, CUSTOMER_OR_HQ, route
 from campaigns.claim import service
 from campaigns.claim.hot import KEY_PATTERN
+from campaigns.claim.replies import as_response
 from campaigns.claim.schemas import CancelOut, ClaimIn, ClaimOut, ClaimView
 from campaigns.given import TheDb, TheHot, TheInventory, Who
 
@@ -63,13 +64,7 @@ class ClaimController(Controller):
         hot: TheHot,
     ) -> Response[ClaimOut]:
         """Same decision and answer as the thin handler in front; see hot.py."""
-        answer = await hot.decide(who, offer_id, idempotency_key, data)
-        headers = {name.decode(): value.decode() for name, value in answer.headers}
-        media_type = headers.pop("content-type")
-        response = Response(
-            answer.body, status_code=answer.status, headers=headers, media_type=media_type
-        )
-        return cast("Response[ClaimOut]", response)  # the body is encoded already
+        return as_response(await hot.decide(who, offer_id, idempotency_key, data))
 
     @get(
         "/v1/claims/{claim_id:str}",

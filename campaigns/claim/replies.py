@@ -5,8 +5,10 @@ nothing was held.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
+from litestar import Response
 
 from campaigns import problems
 from campaigns.catalog import Listed
@@ -51,6 +53,13 @@ _NEEDS_TEAM = refused(
     "This is a group buy.",
     "Nothing was held. Open a team or join one: ask for a seat of this offer.",
 )
+
+
+def as_response(answer: Answer) -> Response[Any]:
+    """The answer through the framework; its body is encoded already."""
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    media_type = headers.pop("content-type")
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=media_type)
 
 
 def failed(error: KaituanError) -> Answer:

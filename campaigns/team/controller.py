@@ -1,6 +1,6 @@
 """Teams over HTTP. The seat route is answered by `claim/hot.py` before the framework sees it."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from campaigns.auth import CUSTOMER, HQ, PEOPLE, route
 from campaigns.claim.controller import IdempotencyKey
+from campaigns.claim.replies import as_response
 from campaigns.given import TheCatalog, TheDb, TheHot, TheOpenTeams, TheTeams, Who
 from campaigns.team import subsidy, views
 from campaigns.team.progress import team_progress
@@ -67,13 +68,7 @@ class TeamController(Controller):
         hot: TheHot,
     ) -> Response[SeatOut]:
         """Same decision and answer as the thin handler in front; see claim/hot.py."""
-        answer = await hot.decide_seat(who, offer_id, idempotency_key, data)
-        headers = {name.decode(): value.decode() for name, value in answer.headers}
-        media_type = headers.pop("content-type")
-        response = Response(
-            answer.body, status_code=answer.status, headers=headers, media_type=media_type
-        )
-        return cast("Response[SeatOut]", response)  # the body is encoded already
+        return as_response(await hot.decide_seat(who, offer_id, idempotency_key, data))
 
     @get(
         "/v1/offers/{offer_id:str}/teams",
