@@ -37,6 +37,7 @@ class Evening:
         self.payments: set[str] = set()
         self.later: list[Coroutine[Any, Any, object]] = []
         self.serial = 0
+        self.ends = False
 
     async def play(self) -> None:
         """Open the offers, let everybody come, and bring it to rest."""
@@ -176,7 +177,7 @@ class Evening:
     async def _decide(self, team_id: str) -> None:
         """As the worker does: the unpaid leave, a rescue is tried, and then it is decided."""
         seats = await self.hall.teams.seats(0, team_id)
-        if self.rng.random() < 0.6 and self.moved.keys() != self.teams.keys():
+        if self.rng.random() < 0.6 and not self.ends:
             return  # the next look is soon enough
         if int((await self.hall.teams.state(0, team_id))["paying"]):
             await self.hall.teams.decide(0, team_id, list(seats.values()))
@@ -188,6 +189,7 @@ class Evening:
 
     async def end(self) -> None:
         """Every deadline passes, every payment comes or is closed, every loser is refunded."""
+        self.ends = True
         landed: dict[str, str] = {}
         for _ in range(3):  # a late payment may open a team of its own
             jobs, self.later = self.later, []
