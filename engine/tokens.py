@@ -27,7 +27,9 @@ SECRET_CHARS_MIN = 16
 class Access(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Who asks. `scope` is what `role` is limited to (a store id, say; "" = no more than the role).
 
-    `new` tells that this customer had no paid order at sign-in.
+    `new` tells that this customer had no paid order at sign-in, `traits` what else was known then:
+    `m` for a member, `b` for bound to a guide. A token without them (signed by an older version)
+    still verifies: what it does not say does not hold, until the next sign-in.
     """
 
     subject: str
@@ -36,6 +38,12 @@ class Access(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
     key_id: str
     expires_at_ms: int
     new: bool = False
+    traits: str = ""
+
+    @property
+    def all_traits(self) -> str:
+        """As the scripts take them: letters, `n` for a new customer."""
+        return "n" + self.traits if self.new else self.traits
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,10 +78,17 @@ class TokenKeys:
         return cls({key_id: secret for key_id, _, secret in pairs}, pairs[0][0])
 
     def sign(
-        self, subject: str, role: Role, *, expires_at_ms: int, scope: str = "", new: bool = False
+        self,
+        subject: str,
+        role: Role,
+        *,
+        expires_at_ms: int,
+        scope: str = "",
+        new: bool = False,
+        traits: str = "",
     ) -> str:
         """A token for `subject` until `expires_at_ms`."""
-        access = Access(subject, role, scope, self._current, expires_at_ms, new)
+        access = Access(subject, role, scope, self._current, expires_at_ms, new, traits)
         payload = urlsafe_b64encode(_encode(access)).rstrip(b"=")
         token = payload + b"." + _signature(self._secrets[self._current], payload)
         if len(token) > TOKEN_BYTES_MAX:

@@ -1,6 +1,7 @@
 """Access tokens: what is signed comes back, and nothing else is ever accepted."""
 
 from base64 import urlsafe_b64encode
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import NotSignedIn, RefusedStart
-from engine.tokens import TOKEN_BYTES_MAX, Access, Role, TokenKeys, bearer
+from engine.tokens import TOKEN_BYTES_MAX, Access, Role, TokenKeys, _signature, bearer
 
 KEYS = TokenKeys({"k1": "a secret of the tests, one"}, "k1")
 TOKEN = KEYS.sign("mbr_1", "customer", expires_at_ms=1_000, new=True)
@@ -26,12 +27,14 @@ def refusal(token: str | bytes, now_ms: int = 0, keys: TokenKeys = KEYS) -> str:
     role=st.sampled_from(["hq", "guide", "customer", "load"]),
     expires_at_ms=st.integers(1, 2**53),
     new=st.booleans(),
+    traits=st.sampled_from(["", "m", "b", "mb"]),
 )
 def test_what_is_signed_comes_back(
-    subject: str, scope: str, role: Role, expires_at_ms: int, new: bool
+    subject: str, scope: str, role: Role, expires_at_ms: int, new: bool, traits: str
 ) -> None:
-    token = KEYS.sign(subject, role, expires_at_ms=expires_at_ms, scope=scope, new=new)
-    expected = Access(subject, role, scope, "k1", expires_at_ms, new)
+    given: dict[str, Any] = {"expires_at_ms": expires_at_ms, "scope": scope, "new": new}
+    token = KEYS.sign(subject, role, **given, traits=traits)
+    expected = Access(subject, role, scope, "k1", expires_at_ms, new, traits)
     assert KEYS.verify(token, expires_at_ms - 1) == expected
     assert KEYS.verify(token.encode(), 0) == expected
     assert refusal(token, expires_at_ms) == "token_expired"
@@ -103,13 +106,23 @@ def test_a_weak_secret_refuses_the_start(text: str) -> None:
         ["mbr_1", "root", "", "k1", 9, False],
         ["mbr_1", "customer", "", "k1", "9", False],
         ["mbr_1", "customer", "", "k1", 9.5, False],
-        ["mbr_1", "customer", "", "k1", 9, False, "none"],
+        ["mbr_1", "customer", "", "k1", 9, False, 1],
+        ["mbr_1", "customer", "", "k1", 9, False, "m", "none"],
         {"alg": "none"},
     ],
 )
 def test_a_payload_of_another_shape_is_refused(payload: object) -> None:
     text = urlsafe_b64encode(msgspec.msgpack.encode(payload)).rstrip(b"=")
     assert refusal(text) == refusal(text + b".") == "bad_token"
+
+
+def test_a_token_of_an_older_version_is_good_but_says_no_more_than_it_did() -> None:
+    payload = msgspec.msgpack.encode(["mbr_1", "customer", "", "k1", 9, True])
+    text = urlsafe_b64encode(payload).rstrip(b"=")
+    access = KEYS.verify(text + b"." + _signature(KEYS._secrets["k1"], text), 0)
+    assert (access.new, access.traits, access.all_traits) == (True, "", "n")
+    later = KEYS.verify(KEYS.sign("a", "customer", expires_at_ms=9, new=True, traits="mb"), 0)
+    assert later.all_traits == "nmb"
 
 
 def test_bearer() -> None:
