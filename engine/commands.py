@@ -83,10 +83,10 @@ class Commands:
         made = self._prepared.get(known)
         if made is None:
             own, script = self._own(shard, epoch), self._scripts[name]
-            own["holds"] = keys.holds(shard) + offer_id
             fixed = {
                 **{key: value for key, value in own.items() if key in script.names},
                 "offer": keys.offers(shard) + offer_id,
+                "offer_holds": keys.holds(shard) + offer_id,
                 "offer_limits": keys.limits(shard) + offer_id,
                 "campaign_limits": keys.limits(shard) + campaign_id,
                 "offer_id": offer_id,

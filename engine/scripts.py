@@ -2,7 +2,8 @@
 
     -- @key  name type …     KEYS in this order become locals of that name
     -- @arg  name int|str …  ARGV likewise; an int is turned into a number
-    -- @include name         the text of lua/includes/name.lua, after the bindings
+    -- @include name         the text of lua/includes/name.lua, after the bindings; in an include,
+                             on a line of its own: that text at this very place
     -- @returns …            the replies, for people
 
 So nobody counts `KEYS[n]`: `Script.command` takes keyword arguments and refuses a missing or
@@ -19,6 +20,7 @@ from engine.errors import RefusedStart
 
 _FOLDER = Path(__file__).parent / "lua"
 _HEADER = re.compile(r"^[ \t]*--[ \t]*@(\S+)[ \t]*(\S*)[ \t]*(\S*)", re.M)
+_NESTED = re.compile(r"^[ \t]*-- @include (\S+)$", re.M)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KINDS = {
     "key": ("hash", "string", "zset", "stream", "list", "prefix"),
@@ -49,7 +51,7 @@ class Script:
                     f"local {field} = {f'tonumber({value})' if kind == 'int' else value}"
                 )
             else:
-                included.append(includes[field])
+                included.append(self._whole(includes[field], includes))
         shebang, _, body = text.partition("\n")
         if not shebang.startswith("#!lua"):
             raise self._bad("does not begin with #!lua")
@@ -58,6 +60,12 @@ class Script:
         self._head: tuple[str, str, int] = ("EVALSHA", self.sha, len(self.keys))
         self.names = frozenset((*self.keys, *self.args))
         self._names = (*self.keys, *self.args)
+
+    def _whole(self, text: str, includes: Mapping[str, str]) -> str:
+        """An include with those that it names; they name no others."""
+        for name in _NESTED.findall(text):
+            self._check("include", name, "", includes)
+        return _NESTED.sub(lambda at: includes[at[1]], text)
 
     def _bad(self, why: str) -> RefusedStart:
         return RefusedStart("bad_script", f"{self.name}.lua {why}")

@@ -69,7 +69,7 @@ async def claim(
         offer=keys.offers(shard) + offer_id,
         offer_limits=limits + offer_id,
         campaign_limits=limits + store.campaign_id,
-        holds=keys.holds(shard) + offer_id,
+        offer_holds=keys.holds(shard) + offer_id,
         deadlines=keys.deadlines(shard),
         idem=keys.idem(shard, buyer_id, offer_id, idempotency_key),
         claims=keys.claims(shard),

@@ -7,7 +7,7 @@
 -- @key offer hash
 -- @key offer_limits hash buyer to units
 -- @key campaign_limits hash buyer to units
--- @key holds hash claim_id to units
+-- @key offer_holds hash claim_id to units
 -- @key deadlines zset
 -- @key idem string stored answer of (buyer, offer, key)
 -- @key claims prefix
@@ -26,6 +26,8 @@
 -- @include fence
 -- @include emit
 -- @include ask
+-- @include terms
+-- @include hold
 -- @returns held|stored claim_id price_id price_fen expires_at_ms
 -- @returns key_reused claim_id
 -- @returns reopening | busy | unknown_offer | closed | not_open starts_at_ms | sold_out
@@ -36,5 +38,5 @@ local pid, fen = price_now()
 if pid ~= price_id then return { 'price_changed', pid, fen } end
 local over = limit_reached()
 if over then return over end
-if qty > tonumber(available) then return { 'sold_out' } end
+if qty > tonumber(available) or (waiting and waiting ~= '0') then return { 'sold_out' } end
 return hold(pid, fen, now_ms + tonumber(hold_ms))

@@ -7,7 +7,7 @@
 -- @key offer hash
 -- @key offer_limits hash buyer to units
 -- @key campaign_limits hash buyer to units
--- @key holds hash claim_id to units
+-- @key offer_holds hash claim_id to units
 -- @key deadlines zset
 -- @key idem string stored answer of (buyer, offer, key)
 -- @key claims prefix
@@ -30,6 +30,8 @@
 -- @include fence
 -- @include emit
 -- @include ask
+-- @include terms
+-- @include hold
 -- @include load
 -- @include teams
 -- @returns held|stored claim_id price_id price_fen expires_at_ms
@@ -43,6 +45,7 @@ local size, seat_qty, term_ms, newcomers_only, captain_price, crowd_id = unpack(
   offer, 'size', 'seat_qty', 'term_ms', 'newcomers_only', 'captain_price', 'crowd_id'))
 if kind == 'crowd' and team_id == '' then team_id = crowd_id end
 local opens = team_id == ''
+if opens and state == 'finishing' then return { 'closed' } end
 local t
 if opens then
   local deadline = math.min(now_ms + tonumber(term_ms), tonumber(ends_ms))

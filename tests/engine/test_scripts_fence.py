@@ -49,7 +49,8 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "limits": keys.limits(0),
         "offer_limits": keys.limits(0) + "ofr_1",
         "campaign_limits": keys.limits(0) + "cmp_a",
-        "holds": keys.holds(0) + ("ofr_1" if script == "claim" else ""),
+        "holds": keys.holds(0),
+        "offer_holds": keys.holds(0) + "ofr_1",
         "deadlines": keys.deadlines(0),
         "claims": keys.claims(0),
         "idem": keys.idem(0, "mbr_2", "ofr_1", "k"),
@@ -104,7 +105,7 @@ async def values_of_teams(shard: Bench, script: str) -> dict[str, str | int]:
         own |= {
             "offer": keys.offers(0) + "ofr_t",
             "offer_limits": keys.limits(0) + "ofr_t",
-            "holds": keys.holds(0) + "ofr_t",
+            "offer_holds": keys.holds(0) + "ofr_t",
             "idem": keys.idem(0, "mbr_2", "ofr_t", "k"),
             "offer_id": "ofr_t",
         }

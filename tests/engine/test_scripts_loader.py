@@ -57,6 +57,17 @@ async def test_includes_see_the_bindings_and_come_before_the_body(shard: Bench) 
     assert await shard.wire.call("EVAL", made.source, 0, "ho") == b"HO"
 
 
+async def test_an_include_may_stand_in_another_one(shard: Bench) -> None:
+    includes = {
+        "shout": "local function shout()\n  local word = word .. '!'\n  -- @include up\nend",
+        "up": "return string.upper(word)",
+    }
+    made = script("-- @arg word str\n-- @include shout", "return shout()", includes)
+    assert await shard.wire.call("EVAL", made.source, 0, "ho") == b"HO!"
+    with pytest.raises(RefusedStart, match="not there"):
+        script("-- @include shout", includes={"shout": "-- @include gone"})
+
+
 async def test_error_names_a_line_near_the_files_own(shard: Bench) -> None:
     """Includes shift lines, bindings do not: they stand on one line."""
     made = script("-- @arg a str\n-- @arg b str", "local x = nil\nreturn x.y")
