@@ -6,7 +6,7 @@ running and ended follow from the window and the clock, never from a column a ti
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, SmallInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,13 @@ class CampaignVersion(Base):
     """What was published: window, offers, prices, limits, split plan, landing. Never changed."""
 
     __tablename__ = "campaign_versions"
+    __table_args__ = (
+        CheckConstraint(
+            "(body -> 'split_plan')"
+            " - '{promoter_bps,upline_bps,store_bps,level_two,cap_bps}'::text[] = '{}'",
+            name="campaign_versions_two_levels",
+        ),
+    )
 
     campaign_id: Mapped[str] = mapped_column(ForeignKey("campaigns.id"), primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)

@@ -24,6 +24,13 @@ class Order(Base):
     __table_args__ = (
         CheckConstraint("units >= 0 AND units <= qty", name="orders_units"),
         CheckConstraint("refunded_fen >= 0 AND refunded_fen <= paid_fen", name="orders_refunds"),
+        CheckConstraint(
+            "credit - '{plan,credit,why}'::text[] = '{}'"
+            " AND (credit -> 'plan') - '{promoter_bps,upline_bps,store_bps,level_two,cap_bps}'"
+            "::text[] = '{}' AND (credit -> 'credit')"
+            " - '{promoter_id,upline_id,store_id,buyer_guide_id}'::text[] = '{}'",
+            name="orders_two_levels",
+        ),
         Index("orders_offer", "offer_id", "claim_state"),
         Index("orders_buyer", "buyer_id", "claimed_at_ms"),
         Index("orders_waiting", "shard", "claim_state", "expires_at_ms"),
