@@ -14,9 +14,9 @@ import time
 from typing import NamedTuple
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_TEAM = re.compile(r"^tem-s(\d{1,3})-e\d{1,9}-\d{1,15}-[0-9a-f]{16}$")
+_TEAM = re.compile(r"^tem-s(\d{1,3})-e\d{1,9}-\d{1,15}-[0-9a-f]{16}\Z")
 _CROWD = "tem-c-"
-_CLAIM = re.compile(r"^clm-s(\d{1,3})-e(\d{1,9})-(\d{1,15})-([0-9a-f]{16})$")
+_CLAIM = re.compile(r"^clm-s(\d{1,3})-e(\d{1,9})-(\d{1,15})-([0-9a-f]{16})\Z")
 
 
 def now_ms() -> int:

@@ -66,6 +66,10 @@ class Epochs:
             raise reopening()
         return epoch
 
+    def has(self, shard: int) -> bool:
+        """Whether the shard was ever opened; True as well while nothing is known of any."""
+        return not self._known or shard in self._known
+
     def doubt(self) -> None:
         """A script refused: read again at once (but not more often than every 20 ms)."""
         self._wake.set()

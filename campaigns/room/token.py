@@ -4,8 +4,6 @@ Anybody may watch a room. Who is signed in also gets the own topic, and a name t
 and may follow a team.
 """
 
-import re
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +16,7 @@ from campaigns.room.service import Rooms
 from campaigns.team.models import Team
 from engine import keys
 from engine.errors import Missing, NotSignedIn, Unavailable
-from engine.ids import now_ms
+from engine.ids import now_ms, shard_of_team
 from engine.room_events import me_topic, room_topic, team_topic
 from engine.room_tokens import RoomRole, RoomTokens
 from engine.settings import Settings
@@ -57,11 +55,11 @@ async def give_team_token(
 
 async def _is_hot(rooms: Rooms, team_id: str) -> bool:
     """Its id names its shard, unless it is a crowd's, which is settled before anybody knows it."""
-    found = re.match(r"tem-s(\d+)-e\d", team_id)
-    if found is None:
+    shard = shard_of_team(team_id)
+    if shard is None:
         return False
     try:
-        return bool(await rooms.inventory.wire.call("EXISTS", keys.groups(int(found[1])) + team_id))
+        return bool(await rooms.inventory.wire.call("EXISTS", keys.groups(shard) + team_id))
     except Unavailable:
         return False
 

@@ -97,7 +97,8 @@ async def read_team(
     async with db.begin() as session:
         settled = await _settled(session, team_id)
     if settled is None:
-        raise missing_team() if is_open else reopening()
+        # A shard that was never opened has no teams, and will not have this one.
+        raise missing_team() if is_open or not teams.epochs.has(shard) else reopening()
     return settled, await catalog.find(settled.offer_id)
 
 

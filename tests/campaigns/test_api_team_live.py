@@ -26,6 +26,7 @@ async def test_a_team_token_names_the_team_and_its_holder(api: World) -> None:
         assert now_ms() < body["expires_at_ms"] <= now_ms() + 300_000
     problem(await api.http.post(url, headers=api.auth("mbr_none")), 401, "bad_token")
     unknown = team_id[:-1] + ("0" if team_id[-1] != "0" else "1")
-    for other in (unknown, "tem-none"):
+    seats, huge = f"{team_id}:seats", f"tem-s{'9' * 5_000}-e1"
+    for other in (unknown, "tem-none", seats, huge, f"{team_id}%0A", "deadlines"):
         answer = await api.http.post(f"/v1/teams/{other}/token", headers=api.auth("mbr_seeded"))
         problem(answer, 404, "team_not_found")

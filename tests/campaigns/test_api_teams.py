@@ -251,7 +251,8 @@ async def test_who_may_look(api: World) -> None:
     for headers in (api.guide("gd_wang"), api.auth("stf_hq", "hq")):
         assert (await api.http.get(f"/v1/teams/{team_id}", headers=headers)).status_code == 200
     assert (await api.http.get(f"/v1/teams/{team_id}")).status_code == 401
-    for unknown in ("none", "tem-c-none", "tem-s0-e1-1-0000000000000000", "x" * 200):
+    nowhere = "tem-s999-e1-1-0000000000000000"  # a shard that this house has not
+    for unknown in ("none", "tem-c-none", "tem-s0-e1-1-0000000000000000", nowhere, "x" * 200):
         answer = await api.http.get(f"/v1/teams/{unknown}", headers=api.auth("mbr_a"))
         assert (answer.status_code, answer.json()["code"]) == (404, "team_not_found"), unknown
 
