@@ -3,7 +3,7 @@
 Pure, as rules.py, which calls it; the order of prices between offers is in price_guard.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ _ONLY: dict[str, tuple[str, ...]] = {
     "steps": ("crowd",),
     "charging": ("crowd",),
     "regular_price_fen": ("crowd",),
+    "upgrade_guarantee": ("crowd",),
     "duration_ms": ("flash",),
 }
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(OfferIn)}
@@ -77,6 +78,21 @@ def check_kind(at: str, offer: OfferIn, terms: TeamTerms) -> Iterator[FieldError
         yield from _team(at, offer, terms)
     if offer.kind in ("team", "crowd"):
         yield from _seats(at, offer, terms)
+
+
+def check_guarantees(offers: Sequence[OfferIn]) -> Iterator[FieldError]:
+    """At most one crowd of a SKU promises its difference to the SKU's other orders: an order gets
+    one difference, and it must be clear whose."""
+    promised: dict[str, int] = {}
+    for index, offer in enumerate(offers):
+        if offer.upgrade_guarantee and offer.kind == "crowd":
+            first = promised.setdefault(offer.sku_id, index)
+            if first != index:
+                yield FieldError(
+                    f"offers[{index}].upgrade_guarantee",
+                    f"offers[{first}] already promises the difference for {offer.sku_id}; "
+                    "only one crowd of a SKU may.",
+                )
 
 
 def _foreign_fields(at: str, offer: OfferIn) -> Iterator[FieldError]:

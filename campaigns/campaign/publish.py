@@ -16,7 +16,14 @@ from campaigns.campaign.group_terms import group_terms
 from campaigns.campaign.models import Campaign, CampaignVersion
 from campaigns.campaign.schemas import CampaignIn, CampaignOut, OfferIn
 from campaigns.campaign.states import move
-from campaigns.offer.models import LAUNCH_FIELD, READY_FIELD, STORES_FIELD, Offer, OfferCommand
+from campaigns.offer.models import (
+    GUARANTEE_FIELD,
+    LAUNCH_FIELD,
+    READY_FIELD,
+    STORES_FIELD,
+    Offer,
+    OfferCommand,
+)
 from campaigns.offer.service import apply_soon
 from engine.db import Database
 from engine.ids import new_id, now_ms
@@ -88,6 +95,8 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
     kept[STORES_FIELD] = list(draft.stores)
     if offer.kind != "flash":
         kept[READY_FIELD] = offer.ready_after_days
+    if offer.upgrade_guarantee:
+        kept[GUARANTEE_FIELD] = True
     if by_host:
         kept[LAUNCH_FIELD] = offer.duration_ms
     return Offer(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from campaigns.campaign import price_guard
-from campaigns.campaign.kind_rules import TeamTerms, check_kind, prices_of
+from campaigns.campaign.kind_rules import TeamTerms, check_guarantees, check_kind, prices_of
 from campaigns.campaign.schemas import CampaignIn, OfferIn
 from campaigns.offer.on_sale import Priced
 from campaigns.problems import FieldError
@@ -72,6 +72,7 @@ def check(
             for index, offer in enumerate(draft.offers)
             for error in _offer(f"offers[{index}]", offer, draft, skus, terms)
         ),
+        *check_guarantees(draft.offers),
         *(error for error, _ in broken),
     ]
     if errors:

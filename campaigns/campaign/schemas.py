@@ -83,6 +83,8 @@ class OfferIn(_In, frozen=True, kw_only=True):
     steps: Annotated[Sequence[StepIn], msgspec.Meta(max_length=STEPS_MAX)] = ()
     charging: Charging = "pay_low_refund_if_failed"
     regular_price_fen: Fen | None = None
+    # Its difference also for team and regular orders of the SKU, paid before it formed.
+    upgrade_guarantee: bool = False
 
 
 class CampaignIn(_In, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ LAUNCH_FIELD = "launch_ms"
 # its forming a group buy's goods arrive.
 STORES_FIELD = "stores"
 READY_FIELD = "ready_after_days"
+# True there: a crowd whose difference goes to team and regular orders of its SKU as well.
+GUARANTEE_FIELD = "upgrade_guarantee"
 
 
 def awaits_launch(config: Mapping[str, Any]) -> bool:
@@ -49,6 +51,7 @@ class Offer(Base):
         CheckConstraint("held >= 0 AND sold >= 0 AND total >= 0", name="offers_not_negative"),
         CheckConstraint("held + sold <= total", name="offers_guard"),
         Index("offers_campaign", "campaign_id"),
+        Index("offers_sku", "sku_id"),  # the price guard looks for what is on sale of a SKU
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
