@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import click
 import msgspec
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
-from campaigns.order.models import Order
 from campaigns.people.models import Member
+from campaigns.sign_in.service import traits_of
 from cli.imports import reachable_settings
 from cli.words import in_words
 from engine.db import Database
@@ -37,12 +37,12 @@ async def sample_tokens(settings: Settings, count: int) -> list[SampleToken]:
             "Tokens of customers are only given out in development mode.",
             "This Kaituan serves real people; nothing was done.",
         )
-    paid = exists().where(Order.buyer_id == Member.id, Order.paid_at_ms.is_not(None))
-    query = select(Member.id, ~paid).order_by(Member.id).limit(count)
+    query = select(Member.id).order_by(Member.id).limit(count)
     db = Database(settings.database_url, pool_max=1)
     try:
         async with db.begin() as session:
-            members = (await session.execute(query)).all()
+            members = (await session.scalars(query)).all()
+            known = await traits_of(session, members)
     finally:
         await db.close()
     if len(members) < count:
@@ -56,10 +56,12 @@ async def sample_tokens(settings: Settings, count: int) -> list[SampleToken]:
     return [
         SampleToken(
             member_id,
-            keys.sign(member_id, "customer", expires_at_ms=expires_at_ms, new=new),
+            keys.sign(
+                member_id, "customer", expires_at_ms=expires_at_ms, **known[member_id]._asdict()
+            ),
             expires_at_ms,
         )
-        for member_id, new in members
+        for member_id in members
     ]
 
 

@@ -44,6 +44,7 @@ class Order(Base):
         ),
         Index("orders_team", "team_id", postgresql_where=text("team_id IS NOT NULL")),
         Index("orders_release_due", "id", postgresql_where=text("release_due")),
+        Index("orders_newcomers", "buyer_id", postgresql_where=text("newcomer")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -31,7 +31,8 @@ _QUERIES = {
         LEFT JOIN LATERAL (
           SELECT guide_id FROM bindings WHERE member_id = m.id ORDER BY from_ms DESC LIMIT 1
         ) b ON true ORDER BY m.id""",
-    "skus": "SELECT id, name, shelf_price_fen, mall_price_fen FROM skus ORDER BY id",
+    "skus": "SELECT id, name, shelf_price_fen, mall_price_fen, floor_price_fen FROM skus"
+    " ORDER BY id",
     "stock": "SELECT sku_id, store_id, units FROM sku_stock ORDER BY sku_id, store_id",
 }
 EXPORTS = tuple(_QUERIES)

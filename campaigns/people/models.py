@@ -5,7 +5,7 @@ appended; the row in force at t is the one with the latest `from_ms` ≤ t. So a
 recruiter, store or guide never touches an earlier order.
 """
 
-from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, Text
+from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.db import Base
@@ -45,7 +45,10 @@ class GuideTerm(Base):
 
 
 class Member(Base):
-    """A customer. The phone number is kept encrypted, a keyed hash finds it at sign-in."""
+    """A customer. The phone number is kept encrypted, a keyed hash finds it at sign-in.
+
+    `imported`: came with the retailer's own list of members, and not by signing in.
+    """
 
     __tablename__ = "members"
 
@@ -54,6 +57,7 @@ class Member(Base):
     phone_hash: Mapped[str] = mapped_column(Text, unique=True)
     phone_cipher: Mapped[bytes] = mapped_column(LargeBinary)
     phone_shown: Mapped[str] = mapped_column(Text)
+    imported: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
 class Binding(Base):

@@ -90,7 +90,13 @@ class SignInController(Controller):
         signed_in = await service.sign_in_customer(db, codes, phones, data.phone, data.code)
         expires_at_ms = now_ms() + settings.token_ttl_ms
         member = signed_in.member
-        token = tokens.sign(member.id, "customer", expires_at_ms=expires_at_ms, new=signed_in.new)
+        token = tokens.sign(
+            member.id,
+            "customer",
+            expires_at_ms=expires_at_ms,
+            new=signed_in.new,
+            traits=signed_in.traits,
+        )
         return SessionOut(
             access_token=token,
             expires_at_ms=expires_at_ms,

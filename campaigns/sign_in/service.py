@@ -7,29 +7,36 @@ tell whether a login or a number is known.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import exists, select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
-from campaigns.order.models import Order
 from campaigns.people.models import Guide, Member, Staff
 from campaigns.people.passwords import Passwords
 from campaigns.people.phones import PhoneKeys, require_phone
 from campaigns.sign_in.codes import OneTimeCodes
 from engine.db import Database
 from engine.errors import BadInput, NotSignedIn
-from engine.ids import new_id
+from engine.ids import new_id, now_ms
 
 LOGIN_CHARS_MAX = 200
 
 
+class Traits(NamedTuple):
+    """What a token says of a customer: `new` = without a paid order, `traits` as in Access."""
+
+    new: bool
+    traits: str
+
+
 class SignedIn(NamedTuple):
-    """A customer who signed in: `joined` just now, `new` = without a paid order (for the token)."""
+    """A customer who signed in: `joined` just now; the rest is for the token."""
 
     member: Member
     joined: bool
     new: bool
+    traits: str
 
 
 class NewStaff(NamedTuple):
@@ -95,13 +102,34 @@ async def member_of_phone(db: Database, phones: PhoneKeys, number: str) -> Signe
             await session.execute(insert(Member).values(fresh).on_conflict_do_nothing())
             member = (await session.scalars(by_phone)).one()
             joined = member.id == fresh["id"]
-        return SignedIn(member, joined, await is_new_customer(session, member.id))
+        known = (await traits_of(session, [member.id]))[member.id]
+        return SignedIn(member, joined, *known)
 
 
-async def is_new_customer(session: AsyncSession, member_id: str) -> bool:
-    """Whether this member has no paid order (a refunded one still counts as paid once)."""
-    paid = exists().where(Order.buyer_id == member_id, Order.paid_at_ms.is_not(None))
-    return not (await session.execute(select(paid))).scalar_one()
+_TRAITS = text(
+    """
+    SELECT m.id, m.imported, EXISTS (
+      SELECT FROM orders o WHERE o.buyer_id = m.id AND o.paid_at_ms IS NOT NULL
+    ), (
+      SELECT b.guide_id FROM bindings b WHERE b.member_id = m.id AND b.from_ms <= :now
+      ORDER BY b.from_ms DESC LIMIT 1
+    ) IS NOT NULL
+    FROM members m WHERE m.id = ANY(CAST(:ids AS text[]))
+    """
+)
+
+
+async def traits_of(session: AsyncSession, member_ids: Sequence[str]) -> dict[str, Traits]:
+    """What tokens of these members say now.
+
+    `new`: no paid order (a refunded one still counts as paid once). `m`: on the retailer's own
+    list of members, or not new; who has only joined by phone is not yet one. `b`: has a guide.
+    """
+    rows = await session.execute(_TRAITS, {"ids": list(member_ids), "now": now_ms()})
+    return {
+        member_id: Traits(not paid, ("m" if imported or paid else "") + ("b" if bound else ""))
+        for member_id, imported, paid, bound in rows
+    }
 
 
 async def seed_staff(

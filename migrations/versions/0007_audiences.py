@@ -1,15 +1,13 @@
-"""A place kept for audiences; see the file of that name in ../sql."""
+"""Audiences, newcomers and floor prices; see the file of that name in ../sql."""
 
 from pathlib import Path
 
-from alembic import context, op
+from alembic import op
 
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
-
-TABLES: tuple[str, ...] = ()
 
 
 def upgrade() -> None:
@@ -17,6 +15,3 @@ def upgrade() -> None:
     for statement in tables.read_text().split(";\n"):
         if statement.strip():
             op.execute(statement)
-    app = context.config.attributes["app_role"]
-    if TABLES:
-        op.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON {", ".join(TABLES)} TO "{app}"')

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from campaigns.people.imports.service import ImportFile, ImportSummary, import_files
 from campaigns.people.phones import PhoneKeys
+from campaigns.sign_in.service import member_of_phone
 from cli.sample import FILES
 from engine.db import Database
 from engine.errors import BadInput
@@ -71,9 +72,32 @@ async def test_the_sample_chain_imports_and_a_second_time_changes_nothing(db: Da
     assert await rows(db, "SELECT actor, action FROM audit_log") == [("test", "import")]
 
 
+async def test_a_floor_price_stays_when_a_file_leaves_it_out(db: Database) -> None:
+    with_floor = "商品编码,商品名称,门店价,商城价,底价\nP1,曲奇,12,11,9.5\nP2,茶,12,11,\n"
+    assert counts(await run(db, {"s.csv": with_floor})) == {"skus": (2, 0, 0)}
+    floors = "SELECT id, floor_price_fen FROM skus ORDER BY id"
+    assert await rows(db, floors) == [("P1", 950), ("P2", None)]
+    without = "商品编码,商品名称,门店价,商城价\nP1,曲奇,12,11\n"
+    assert counts(await run(db, {"s.csv": without})) == {"skus": (0, 0, 1)}
+    assert counts(await run(db, {"s.csv": with_floor.replace("9.5", "9")})) == {"skus": (0, 1, 1)}
+    assert await rows(db, floors) == [("P1", 900), ("P2", None)]
+
+
+async def test_only_who_is_new_with_an_import_is_on_the_retailers_list(db: Database) -> None:
+    joined = (await member_of_phone(db, PHONES, "19900000003")).member.id
+    list_of_both = f"{MEMBERS}{joined},新名,199****0003,\n"
+    summary = await run(db, {**ALL, "members.csv": list_of_both})
+    assert counts(summary)["members"] == (2, 1, 0)
+    assert await rows(db, "SELECT id, imported FROM members ORDER BY id") == [
+        ("M1", True),
+        ("M2", True),
+        (joined, False),
+    ]
+
+
 async def test_values_arrive_exactly(db: Database) -> None:
     await run(db, {"stock.csv": STOCK, **ALL})
-    assert await rows(db, "SELECT * FROM skus") == [("P1", "曲奇", 129_900, 119_950)]
+    assert await rows(db, "SELECT * FROM skus") == [("P1", "曲奇", 129_900, 119_950, None)]
     assert await rows(db, "SELECT * FROM sku_stock") == [("P1", "S1", 12)]
     assert await rows(db, "SELECT * FROM guide_terms ORDER BY 1") == [
         ("G1", 1_000, "S1", None),

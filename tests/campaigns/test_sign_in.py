@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from campaigns.people.models import Binding
 from campaigns.people.passwords import Passwords
 from campaigns.people.phones import PhoneKeys
 from campaigns.sign_in.codes import OneTimeCodes
@@ -18,10 +19,12 @@ from campaigns.sign_in.service import (
     send_code,
     sign_in_customer,
     sign_in_staff,
+    traits_of,
 )
 from engine import keys
 from engine.db import Database
 from engine.errors import BadInput, KaituanError, NotSignedIn, TooMany, Unavailable
+from engine.ids import now_ms
 from engine.settings import Settings
 
 PHONES = PhoneKeys("a secret of the tests")
@@ -81,6 +84,49 @@ async def test_an_unknown_number_with_the_right_code_joins_once(
     assert first.member.phone_shown == "199****0001"
     second = await sign_in_customer(db, codes, PHONES, PHONE, await sent(codes))
     assert (second.joined, second.member.id) == (False, first.member.id)
+
+
+async def test_a_token_knows_who_is_new_who_is_a_member_and_who_has_a_guide(db: Database) -> None:
+    """A member is on the retailer's list or has bought; who only joined by phone is not yet one."""
+    joined = (await member_of_phone(db, PHONES, PHONE)).member.id
+    async with db.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO members (id, nickname, phone_hash, phone_cipher, phone_shown,"
+                " imported) VALUES ('M1', '某', 'h', 'c', '138', true)"
+            )
+        )
+        await session.execute(text("INSERT INTO guides (id, name) VALUES ('g1', '甲')"))
+
+    async def known() -> tuple[tuple[bool, str], tuple[bool, str]]:
+        async with db.begin() as session:
+            found = await traits_of(session, [joined, "M1"])
+        return found[joined], found["M1"]
+
+    assert await known() == ((True, ""), (True, "m"))
+    at = now_ms()
+    await _bind(db, joined, at - 2, "g1")
+    assert await known() == ((True, "b"), (True, "m"))
+    await _bind(db, joined, at - 1, None)  # since then nobody's
+    await _bind(db, "M1", at + 3_600_000, "g1")  # not yet
+    assert await known() == ((True, ""), (True, "m"))
+    async with db.begin() as session:
+        await session.execute(_ORDER, {"buyer": joined})
+    assert await known() == ((False, "m"), (True, "m"))
+
+
+async def _bind(db: Database, member_id: str, from_ms: int, guide_id: str | None) -> None:
+    async with db.begin() as session:
+        session.add(Binding(member_id=member_id, from_ms=from_ms, guide_id=guide_id))
+
+
+_ORDER = text(
+    "INSERT INTO orders (id, claim_id, shard, offer_id, campaign_id, version, buyer_id, qty, units,"
+    " price_id, unit_price_fen, amount_fen, state, claim_state, reason, claimed_at_ms,"
+    " expires_at_ms, idem_key, body_hash, paid_at_ms, paid_fen, refunded_fen, credit, touch,"
+    " release_due) VALUES ('ord', 'clm', 0, 'ofr', 'cmp', 1, :buyer, 1, 0, 'p', 5, 5, 'refunded',"
+    " 'returned', '', 1, 2, 'k', 'h', 3, 5, 5, '{}', '', false)"
+)
 
 
 async def test_two_first_sign_ins_at_once_make_one_member(db: Database) -> None:

@@ -85,6 +85,11 @@ def fen(cell: str) -> int:
     return amount
 
 
+def fen_or_none(cell: str) -> int | None:
+    """As `fen`; an empty cell says nothing."""
+    return fen(cell) if cell else None
+
+
 def units(cell: str) -> int:
     """A count of pieces, 0 or more."""
     if not _UNITS.fullmatch(cell) or len(cell) > 13 or int(cell.replace(",", "")) > UNITS_MAX:

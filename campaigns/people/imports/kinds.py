@@ -14,11 +14,15 @@ from campaigns.people.imports import cells
 
 @dataclass(frozen=True)
 class Column:
-    """`name` is the value's name in a row; `headers` are those accepted for it."""
+    """`name` is the value's name in a row; `headers` are those accepted for it.
+
+    A file may leave an `optional` one out.
+    """
 
     name: str
     headers: tuple[str, ...]
     parse: Callable[[str], object]
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,12 @@ SKUS = Kind(
         Column("name", ("商品名称", "品名", "sku_name", "name"), cells.name),
         Column("shelf_price_fen", ("门店价", "门店价(元)", "吊牌价", "shelf_price"), cells.fen),
         Column("mall_price_fen", ("商城价", "商城价(元)", "mall_price"), cells.fen),
+        Column(
+            "floor_price_fen",
+            ("底价", "底价(元)", "最低价", "floor_price"),
+            cells.fen_or_none,
+            optional=True,
+        ),
     ),
 )
 STOCK = Kind(
@@ -119,7 +129,8 @@ def kind_of(header: list[str]) -> Kind | None:
     for kind in KINDS:
         found = {column.name for text in header if (column := column_of(kind, text))}
         if len(found) >= 2:
-            scores.append((len(kind.columns) - len(found), -len(found), kind))
+            missing = [one for one in kind.columns if one.name not in found and not one.optional]
+            scores.append((len(missing), -len(found), kind))
     scores.sort(key=lambda score: score[:2])
     if not scores or (len(scores) > 1 and scores[0][:2] == scores[1][:2]):
         return None

@@ -145,7 +145,7 @@ def _columns(
         else:
             columns.append(column)
     for column in kind.columns:
-        if column not in columns:
+        if column not in columns and not column.optional:
             names = f"{column.headers[0]} ({column.headers[-1]})"
             problems.add(f"column {names} of {kind.name} is missing", file, line)
     return columns if problems.total == before else None

@@ -45,7 +45,13 @@ class Writer:
         return await self._plain(Store, rows, _by_key(self._known.stores))
 
     async def skus(self, rows: Sequence[Values]) -> Counts:
-        return await self._plain(Sku, rows, _by_key(self._known.skus))
+        """A file without floor prices leaves them as they are."""
+        stored = self._known.skus
+        whole = [
+            {"floor_price_fen": stored.get(row["id"], {}).get("floor_price_fen"), **row}
+            for row in rows
+        ]
+        return await self._plain(Sku, whole, _by_key(stored))
 
     async def stock(self, rows: Sequence[Values]) -> Counts:
         stored: Stored = {
@@ -84,7 +90,11 @@ class Writer:
         return counts
 
     async def members(self, rows: Sequence[Values], hashes: Mapping[str, str]) -> Counts:
-        """Nickname and number are changed in place; another guide appends a binding from now on."""
+        """Nickname and number are changed in place; another guide appends a binding from now on.
+
+        `imported` is only who is new here: an export that is read again makes nobody a member who
+        has joined by phone.
+        """
         counts = Counts()
         new: list[Values] = []
         renamed: list[Values] = []
@@ -97,7 +107,7 @@ class Writer:
             numbered = not is_masked(phone) and (not was or hashes[phone] != was.phone_hash)
             sealed = self._sealed(member_id, phone) if numbered else {}
             if was is None:
-                new.append({"nickname": row["nickname"], **sealed})
+                new.append({"nickname": row["nickname"], "imported": True, **sealed})
             elif was.nickname != row["nickname"]:
                 renamed.append({"id": member_id, "nickname": row["nickname"]})
             if was is not None and numbered:
