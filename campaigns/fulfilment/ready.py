@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from campaigns.audit_log import record_change
 from campaigns.fulfilment.schemas import ReadyIn, ReadyOut
 from campaigns.fulfilment.states import MOVES, STOCKED
-from campaigns.fulfilment.stocking import STORE, UNITS, store_of
+from campaigns.fulfilment.stocking import STORE, STORE_NOW, UNITS, store_of
 from campaigns.offer.models import Offer
 from campaigns.people.models import Store
 from campaigns.team.models import Team
@@ -22,7 +22,8 @@ from engine.errors import Conflict, Missing
 from engine.ids import now_ms
 from engine.tokens import Access
 
-# Locked by id, as everybody locks orders; a row that changed meanwhile is judged as it is now.
+# Locked by id, as everybody locks orders. Who waited for a lock still sees pick-ups and refunds as
+# they were before: only the statement behind it (`_MOVE`) may say where and how many.
 _NEXT: Final = text(
     f"""
     SELECT o.id FROM orders o LEFT JOIN pick_ups p ON p.order_id = o.id
@@ -34,7 +35,8 @@ _NEXT: Final = text(
 _MOVE: Final = text(
     f"""
     WITH moved AS (
-      UPDATE orders o SET state = :state WHERE o.id = ANY(CAST(:ids AS text[])) AND o.state = 'paid'
+      UPDATE orders o SET state = :state WHERE o.id = ANY(CAST(:ids AS text[]))
+        AND o.state = 'paid' AND {STORE_NOW} = :store_id AND {UNITS} > 0
       RETURNING o.id, {UNITS} AS units
     ), picked AS (
       INSERT INTO pick_ups (order_id, store_id, chosen_by, ready_at_ms, ready_by)

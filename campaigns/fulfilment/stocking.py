@@ -26,6 +26,9 @@ CSV_HEADER: Final = StockingLine.__struct_fields__
 
 # Of the order `o`, with its pick-up `p` (or none): its store, and the units not asked back.
 STORE: Final = "coalesce(p.store_id, o.credit #>> '{credit,store_id}', '')"
+STORE_NOW: Final = STORE.replace(
+    "p.store_id", "(SELECT p.store_id FROM pick_ups p WHERE p.order_id = o.id)"
+)
 UNITS: Final = (
     "(o.qty - coalesce((SELECT sum(r.units) FROM refunds r WHERE r.payment_id = o.payment_id), 0))"
 )
