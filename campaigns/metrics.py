@@ -26,6 +26,8 @@ class Metrics:
     def __init__(self) -> None:
         self.claims: Counter[str] = Counter()  # by what was answered: held, stored, sold_out …
         self.answers: Counter[int] = Counter()  # all other routes, by status
+        self.from_memory = 0  # of the claims: `sold_out` without a script of their own
+        self.holders_loaded = 0  # sets of holders that were read for that
         self.claim_buckets = [0] * (len(_BOUNDS_S) + 1)
         self.claim_seconds = 0.0
         self.ready: dict[str, bool] = {}
@@ -58,6 +60,9 @@ class _Snapshot(Collector):
         for what, count in metrics.claims.items():
             claims.add_metric([pid, what], count)
         yield claims
+        memory, loads = metrics.from_memory, metrics.holders_loaded
+        yield _count("kaituan_claims_from_memory", "Claims told sold_out from memory", pid, memory)
+        yield _count("kaituan_holders_loaded", "Sets of holders read for that", pid, loads)
         answers = CounterMetricFamily(
             "kaituan_http_answers", "Other requests by status", labels=["pid", "status"]
         )
@@ -82,3 +87,9 @@ class _Snapshot(Collector):
             buckets.append((str(bound), float(total)))
         histogram.add_metric([pid], buckets, self._metrics.claim_seconds)
         return histogram
+
+
+def _count(name: str, says: str, pid: str, count: int) -> Metric:
+    counter = CounterMetricFamily(name, says, labels=["pid"])
+    counter.add_metric([pid], count)
+    return counter

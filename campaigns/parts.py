@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from campaigns.catalog import Catalog
 from campaigns.claim.hot import HotClaims
+from campaigns.claim.sold_out import SoldOut
 from campaigns.fulfilment.codes import PickUpCodes
 from campaigns.metrics import Metrics
 from campaigns.payment.provider import PaymentProvider
@@ -85,6 +86,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
         stack.push_async_callback(provider.aclose)
         metrics = Metrics()
+        sold_out = SoldOut(
+            inventory,
+            metrics,
+            offers_max=settings.sold_out_offers_max,
+            holders_max=settings.sold_out_holders_max,
+        )
+        stack.push_async_callback(sold_out.close)
         body_bytes_max = settings.body_bytes_max
         yield Parts(
             settings=settings,
@@ -102,7 +110,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             provider_name=PROVIDER_NAME,
             metrics=metrics,
             hot=HotClaims(
-                inventory, teams, catalog, tokens, metrics, body_bytes_max=body_bytes_max
+                *(inventory, teams, catalog, tokens, metrics, sold_out),
+                body_bytes_max=body_bytes_max,
             ),
             logs=RoomLogs(inventory.wire, settings=settings),
             room_tokens=RoomTokens.from_setting(settings.token_secret),

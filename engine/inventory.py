@@ -1,5 +1,7 @@
 """The typed commands on stock: offers, claims, payments. Each method is one script of that name."""
 
+import hiredis
+
 from engine import keys
 from engine.commands import Commands, Reply
 from engine.ids import new_nonce
@@ -33,6 +35,42 @@ class Inventory(Commands):
         )
         return await self._reply(self.wire.send(packed))
 
+    async def look(self, shard: int, offer_id: str, *, epoch: int) -> Reply:
+        """sold_out (price_id, qty_max, holders), which holds for any buyer without an entry in the
+        offer's limits and at most that many units at that price; or look_closer | reopening.
+
+        The read is queued before this returns for the first time, so whoever asks while
+        `wire.writes` still stands may share its reply.
+        """
+        return await self._run(
+            "look",
+            shard,
+            epoch,
+            offer=keys.offers(shard) + offer_id,
+            offer_limits=keys.limits(shard) + offer_id,
+            lag_max_ms=self._lag_max_ms,
+        )
+
+    async def holders(self, shard: int, offer_id: str, *, most: int) -> set[str] | None:
+        """Everybody who ever held units of the offer in this epoch; None when more than `most`.
+
+        Entries are never removed, so whoever was there at the call is in the set.
+        """
+        found: set[str] = set()
+        cursor = b"0"
+        while True:
+            try:
+                cursor, flat = await self.wire.call(
+                    "HSCAN", keys.limits(shard) + offer_id, cursor, "COUNT", 1_000
+                )
+            except hiredis.ReplyError as error:
+                raise self._mend(error) from error
+            found.update([one.decode() for one in flat[::2]])
+            if len(found) > most:
+                return None
+            if cursor == b"0":
+                return found
+
     async def pay_begin(
         self, shard: int, claim_id: str, attempt_id: str, *, epoch: int | None = None
     ) -> Reply:
@@ -55,7 +93,6 @@ class Inventory(Commands):
             shard,
             epoch,
             did=keys.did(shard, fact_id),
-            nonce=new_nonce(),
             claim_id=claim_id,
             attempt_id=attempt_id,
             fact_id=fact_id,
@@ -133,7 +170,7 @@ class Inventory(Commands):
         state: str = "closed",
         epoch: int | None = None,
     ) -> Reply:
-        """closed | done | unknown."""
+        """closed | done | unknown; `state` is closed, frozen or cancelled."""
         return await self._run(
             "offer_close",
             shard,

@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     catalog_refresh_ms: int = 500
     catalog_offers_max: int = 50_000  # kept in a process's memory
     catalog_misses_max: int = 512  # unknown offer ids waiting for one look-up
+    sold_out_offers_max: int = 1_000  # that a process remembers as sold out
+    sold_out_holders_max: int = 100_000  # ids of those who hold, of all these offers together
     connections_max: int = 10_000  # open HTTP connections per process
     backlog_max: int = 2_048
     keep_alive_ms: int = 15_000
@@ -66,6 +68,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sweep_batch_max: int = 200
     sweep_every_ms: int = 200
     idem_keep_ms: int = 7 * 86_400_000
+
+    # Waiting lists
+    wait_max: int = 10_000  # who may wait for an offer
+    wait_scan_max: int = 50  # entries looked at by a script that frees units
+    wait_look_max: int = 200  # calls of an offer's list in a turn
+    wait_look_every_ms: int = 1_000
 
     # Rooms: logs and broadcaster
     room_log_max: int = 10_000  # entries of a room's log kept in the hot store, archived before

@@ -44,6 +44,7 @@ class _Line(asyncio.Protocol):
     def __init__(self, stall_ms: int) -> None:
         self.waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.writes = 0
         self._reader = hiredis.Reader()
         self._out: list[bytes] = []
         self._loop = asyncio.get_running_loop()
@@ -86,6 +87,7 @@ class _Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
+        self.writes += 1
         if not self.closed.done():
             self.transport.write(b"".join(out))
 
@@ -124,6 +126,11 @@ class Wire:
     def connected(self) -> bool:
         """Whether commands can be sent right now."""
         return self._line is not None and not self._line.closed.done()
+
+    @property
+    def writes(self) -> int:
+        """How many writes went out: what is queued while this number stands is not sent yet."""
+        return self._line.writes if self._line is not None else 0
 
     async def start(self, *, within_s: float = 10.0) -> None:
         """Connect and keep connected; Unavailable when the first connection takes too long."""

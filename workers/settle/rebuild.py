@@ -25,10 +25,11 @@ from workers.settle.mend import mend_teams
 from workers.settle.rebuild_teams import TEAMS, RebuiltTeams
 
 Command = list[str]
+_LIVE = ("held", "paying", "paid")
 
 _OFFERS = text(
     "SELECT id, state, config, total FROM offers WHERE shard = :shard AND state <> 'scheduled'"
-    " ORDER BY id"
+    " AND total > 0 ORDER BY id"  # cancelled before its host launched it: nobody has seen it
 )
 _ORDERS = text(
     """
@@ -161,9 +162,12 @@ class Rebuilder:
                 commands.append(["ZADD", keys.deadlines(shard), expires, claim_id])
         elif state == "paid":
             self._units["sold"][offer_id] += units
-        else:
-            return [*commands, ["PEXPIREAT", key, keep]]
         limits = keys.limits(shard)
+        if state not in _LIVE:
+            # An API process tells buyers without an entry `sold_out` from its memory; this one
+            # has a stored answer.
+            nothing = ["HINCRBY", limits + offer_id, buyer, "0"]
+            return [*commands, nothing, ["PEXPIREAT", key, keep]]
         commands.append(["HINCRBY", limits + offer_id, buyer, str(units)])
         commands.append(["HINCRBY", limits + order["campaign_id"], buyer, str(units)])
         return commands
