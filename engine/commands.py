@@ -12,10 +12,13 @@ import msgspec
 
 from engine import keys
 from engine.errors import Unavailable
+from engine.ids import new_nonce
 from engine.prepared import Prepared
 from engine.scripts import Script, load_all
 from engine.shards import Epochs
 from engine.wire import Wire
+
+WAIT_SCAN_MAX = 50  # as the setting of that name
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class Commands:
         *,
         settle_lag_max_ms: int = 10_000,
         did_keep_ms: int = 86_400_000,
+        wait_scan_max: int = WAIT_SCAN_MAX,
         prepared_max: int = 4_096,
     ) -> None:
         self.wire = wire
@@ -45,6 +49,7 @@ class Commands:
         self._prepared_max = prepared_max
         self._lag_max_ms = settle_lag_max_ms
         self._did_keep_ms = did_keep_ms
+        self._wait_scan_max = wait_scan_max
 
     async def _run(self, name: str, shard: int, epoch: int | None, **given: str | int) -> Reply:
         """Run a script; the keys and fence that it declares and are the shard's own are filled in.
@@ -54,7 +59,7 @@ class Commands:
         script = self._scripts[name]
         own = self._own(shard, self.epochs.of(shard) if epoch is None else epoch)
         wanted = {key: value for key, value in own.items() if key in script.names}
-        return await self._reply(self.wire.call(*script.command(**wanted, **given)))
+        return await self._reply(self.wire.call(*script.command(**{**wanted, **given})))
 
     def _own(self, shard: int, epoch: int) -> dict[str, str | int]:
         return {
@@ -66,10 +71,14 @@ class Commands:
             "deadlines": keys.deadlines(shard),
             "claims": keys.claims(shard),
             "groups": keys.groups(shard),
+            "waits": keys.waits(shard),
+            "answers": keys.answers(shard),
             "epoch": epoch,
             "run_id": self.wire.run_id,
             "shard": shard,
             "did_keep_ms": self._did_keep_ms,
+            "wait_scan_max": self._wait_scan_max,
+            "nonce": new_nonce(),
         }
 
     def _ready(self, name: str, about: tuple[int, str, str], free: tuple[str, ...]) -> Prepared:

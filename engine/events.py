@@ -36,7 +36,7 @@ class OfferRestocked(Event, frozen=True, kw_only=True, tag="offer.restocked"):
 
 
 class OfferClosed(Event, frozen=True, kw_only=True, tag="offer.closed"):
-    """`state`: closed or frozen."""
+    """`state`: closed, frozen or cancelled, or finishing (cancelled, its open teams go on)."""
 
     offer_id: str
     command_id: str
@@ -129,6 +129,32 @@ class PaymentRefused(Event, frozen=True, kw_only=True, tag="payment.refused"):
     why: str
 
 
+class WaitJoined(Event, frozen=True, kw_only=True, tag="wait.joined"):
+    """An entry carries all that its claim.held will say, should units come free for it."""
+
+    offer_id: str
+    buyer_id: str
+    qty: Whole
+    price_id: str
+    key: str
+    body_hash: str
+    touch: str
+    place: Whole
+
+
+class WaitLeft(Event, frozen=True, kw_only=True, tag="wait.left"):
+    offer_id: str
+    buyer_id: str
+
+
+class WaitSkipped(Event, frozen=True, kw_only=True, tag="wait.skipped"):
+    """`why`: price_changed, limit_reached or closed."""
+
+    offer_id: str
+    buyer_id: str
+    why: str
+
+
 class TeamOpened(Event, frozen=True, kw_only=True, tag="team.opened"):
     """`team_kind`: team (its opener is the captain) or crowd (nobody's; `size` 0)."""
 
@@ -184,10 +210,13 @@ class SeatMoved(Event, frozen=True, kw_only=True, tag="team.seat_moved"):
 
 
 class TeamSubsidised(Event, frozen=True, kw_only=True, tag="team.subsidised"):
+    """`honour` = 1: a cancelled campaign keeps its word, outside of the offer's budget."""
+
     team_id: str
     offer_id: str
     command_id: str
     seats: Whole
+    honour: str = ""
 
 
 class CrowdReached(Event, frozen=True, kw_only=True, tag="crowd.reached"):
@@ -202,12 +231,16 @@ class CrowdReached(Event, frozen=True, kw_only=True, tag="crowd.reached"):
 
 
 class Closing(Event, frozen=True, kw_only=True):
-    """The deadline: no new seats; `paying` ones are still being settled."""
+    """The deadline: no new seats; `paying` ones are still being settled.
+
+    A cancelled offer's team closes earlier: then `deadline_ms` is its deadline from now on.
+    """
 
     team_id: str
     offer_id: str
     paying: Whole
     paid: Whole
+    deadline_ms: Whole = 0
 
 
 class TeamClosing(Closing, frozen=True, kw_only=True, tag="team.closing"):
@@ -219,7 +252,7 @@ class CrowdClosing(Closing, frozen=True, kw_only=True, tag="crowd.closing"):
 
 
 class Decided(Event, frozen=True, kw_only=True):
-    """`why`: full, reached, deadline or empty. No seat event follows."""
+    """`why`: full, reached, deadline, empty or cancelled. No seat event follows."""
 
     team_id: str
     offer_id: str
@@ -261,6 +294,7 @@ TeamEvent = (
     | CrowdFormed
     | CrowdFailed
 )
+WaitEvent = WaitJoined | WaitLeft | WaitSkipped
 AnyEvent = (
     OfferOpened
     | OfferRestocked
@@ -272,6 +306,7 @@ AnyEvent = (
     | ClaimReturned
     | PaymentLate
     | PaymentRefused
+    | WaitEvent
     | TeamEvent
 )
 

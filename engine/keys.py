@@ -60,6 +60,12 @@ def groups(shard: int) -> str:
     return f"{{s{shard}}}:team:"
 
 
+def waits(shard: int) -> str:
+    """Prefix of the waiting lists: `<offer_id>` zset buyer_id by place, `<offer_id>:entries` hash
+    buyer_id → what they asked for. How many wait is in the offer's hash."""
+    return f"{{s{shard}}}:wait:"
+
+
 def idem(shard: int, buyer_id: str, offer_id: str, key: str) -> str:
     """String: the stored answer of a successful claim, with its body's hash."""
     return f"{{s{shard}}}:idem:{buyer_id}:{offer_id}:{key}"

@@ -4,20 +4,28 @@
 -- @key events stream of the caller's epoch
 -- @key offers prefix
 -- @key limits prefix
+-- @key holds prefix
+-- @key deadlines zset
 -- @key claims prefix
 -- @key groups prefix
+-- @key answers prefix
+-- @key waits prefix
 -- @key did string marker of the refund's id
 -- @arg epoch str
 -- @arg run_id str
+-- @arg shard str
+-- @arg nonce str
 -- @arg claim_id str
 -- @arg units int
 -- @arg refund_id str
 -- @arg did_keep_ms int
+-- @arg wait_scan_max int
 -- @include fence
 -- @include emit
 -- @include load
 -- @include teams
 -- @include seats
+-- @include waiting
 -- @returns returned left | done | not_paid state | too_many left | unknown | reopening
 if redis.call('EXISTS', did) == 1 then return { 'done' } end
 local c = load(claim_id)
@@ -38,4 +46,5 @@ if left == 0 then
   redis.call('PEXPIREAT', claims .. claim_id, c.keep_until_ms)
   leave_seat(claim_id, c, 'paid', 'refunded')
 end
+serve(c.offer_id, '0')
 return { 'returned', tostring(left) }

@@ -9,6 +9,8 @@
 -- @key deadlines zset
 -- @key claims prefix
 -- @key groups prefix
+-- @key answers prefix
+-- @key waits prefix
 -- @key did string marker of the fact's id
 -- @arg epoch str
 -- @arg run_id str
@@ -19,11 +21,13 @@
 -- @arg fact_id str
 -- @arg verdict str
 -- @arg did_keep_ms int
+-- @arg wait_scan_max int
 -- @include fence
 -- @include emit
 -- @include load
 -- @include teams
 -- @include seats
+-- @include waiting
 -- @include free
 -- @include landing
 -- @returns paid | retaken | landed how team_id | late why | refused why | done | unknown | reopening

@@ -9,16 +9,22 @@
 -- @key deadlines zset
 -- @key claims prefix
 -- @key groups prefix
+-- @key answers prefix
+-- @key waits prefix
 -- @arg epoch str
 -- @arg run_id str
+-- @arg shard str
+-- @arg nonce str
 -- @arg claim_id str
 -- @arg attempt_id str
 -- @arg why str
+-- @arg wait_scan_max int
 -- @include fence
 -- @include emit
 -- @include load
 -- @include teams
 -- @include seats
+-- @include waiting
 -- @include free
 -- @returns released (now or before) | held | paying | paid | returned | unknown | reopening
 local c = load(claim_id)

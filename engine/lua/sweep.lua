@@ -9,14 +9,20 @@
 -- @key deadlines zset
 -- @key claims prefix
 -- @key groups prefix
+-- @key answers prefix
+-- @key waits prefix
 -- @arg epoch str
 -- @arg run_id str
+-- @arg shard str
+-- @arg nonce str
 -- @arg batch int
+-- @arg wait_scan_max int
 -- @include fence
 -- @include emit
 -- @include load
 -- @include teams
 -- @include seats
+-- @include waiting
 -- @include free
 -- @returns swept released looked_at | reopening
 local due = redis.call('ZRANGE', deadlines, '-inf', now, 'BYSCORE', 'LIMIT', 0, batch)

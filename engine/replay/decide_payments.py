@@ -14,6 +14,7 @@ from engine.inventory import Reply
 from engine.replay.draft import Draft, Outcome, say
 from engine.replay.landing import Landing, land
 from engine.replay.shard import Claim, Shard
+from engine.replay.waiting import NONCE, SCAN_MAX, serve
 
 
 class _About(TypedDict):
@@ -30,7 +31,8 @@ def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> O
     claim = shard.claims.get(claim_id)
     if claim is None:
         return say("unknown")
-    expires_at_ms = now_ms + shard.offers[claim.offer_id].config.pay_ms
+    offer = shard.offers[claim.offer_id]
+    expires_at_ms = now_ms + offer.config.pay_ms
     team = shard.teams.get(claim.team_id) if claim.seat == "1" else None
     if claim.state == "paying":
         if claim.attempt_id != attempt_id:
@@ -41,7 +43,8 @@ def pay_begin(shard: Shard, *, claim_id: str, attempt_id: str, now_ms: int) -> O
     elif claim.state != "held":
         return say(claim.state)
     elif team is not None:  # nobody is told a time to pay that the team has not got
-        state = team.state if now_ms < team.deadline_ms else "closing"
+        is_on = now_ms < team.deadline_ms and offer.state != "cancelled"
+        state = team.state if is_on else "closing"
         if state not in ("opening", "forming", "reached"):
             return say("team_over", state)
         expires_at_ms = min(expires_at_ms, team.deadline_ms)
@@ -65,6 +68,7 @@ def pay_confirm(
     verdict: str,
     nonce: str,
     now_ms: int,
+    scan_max: int = SCAN_MAX,
 ) -> Outcome:
     """paid | retaken | landed how team_id | late why | refused why | done | unknown."""
     if fact_id in shard.did:
@@ -86,6 +90,7 @@ def pay_confirm(
         draft.emit(PaymentRefused, **about, why=verdict)
         if claim.state == "paying" and claim.attempt_id == attempt_id:
             draft.release(claim_id, verdict, attempt_id)
+            serve(draft, claim.offer_id, nonce, scan_max)
         return draft.done("refused", verdict)
     if not is_live and claim.state != "released":
         draft.emit(PaymentRefused, **about, why="second_payment")
@@ -123,7 +128,16 @@ def _stands(draft: Draft, claim: Claim, about: "_About", landing: Landing | None
     return draft.done("landed", landing.how, landing.team_id)
 
 
-def give_back(shard: Shard, *, claim_id: str, units: int, refund_id: str, now_ms: int) -> Outcome:
+def give_back(
+    shard: Shard,
+    *,
+    claim_id: str,
+    units: int,
+    refund_id: str,
+    now_ms: int,
+    nonce: str = NONCE,
+    scan_max: int = SCAN_MAX,
+) -> Outcome:
     """returned left | done | not_paid state | too_many left | unknown."""
     if refund_id in shard.did:
         return say("done")
@@ -147,4 +161,5 @@ def give_back(shard: Shard, *, claim_id: str, units: int, refund_id: str, now_ms
     )
     if left == 0 and sat:
         draft.left(claim.team_id, claim_id, "refunded")
+    serve(draft, claim.offer_id, nonce, scan_max)
     return draft.done("returned", left)

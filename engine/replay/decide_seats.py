@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from engine.events import TeamOpened
-from engine.replay.decide import ClaimRequest, hold, limit_reached, price_now, refused_before
+from engine.replay.asking import ClaimRequest, hold, limit_reached, price_now, refused_before
 from engine.replay.draft import Draft, Outcome, say
 from engine.replay.landing import opened
 from engine.replay.shard import Shard, Team
@@ -29,6 +29,8 @@ def seat(shard: Shard, ask: SeatRequest, *, nonce: str, now_ms: int, lag_max_ms:
     if config.kind not in ("team", "crowd") or rules is None:
         return say("no_team")
     team_id = rules.crowd_id if config.kind == "crowd" and not ask.team_id else ask.team_id
+    if not team_id and shard.offers[ask.offer_id].state == "finishing":
+        return say("closed")
     team = shard.teams.get(team_id) if team_id else None
     price = price_now(shard, ask.offer_id, now_ms)
     if not team_id and rules.captain_price is not None:

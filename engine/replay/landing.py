@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from engine.inventory import OfferConfig
 from engine.replay.shard import Claim, Shard, Team
+from engine.replay.state import SELLING
 
 NEAR_MAX = 8
 
@@ -40,6 +41,7 @@ def land(shard: Shard, claim: Claim, *, is_live: bool, nonce: str, now_ms: int) 
     left = offer.available + (claim.units if is_live else 0)
     if (
         rules.late != "new"
+        or offer.state != "open"
         or left < rules.team.size * rules.team.seat_qty
         or (claim.offer_id, claim.buyer_id) in shard.openers
     ):
@@ -70,7 +72,9 @@ def _against(shard: Shard, claim: Claim, is_live: bool, now_ms: int) -> str:
     rules = offer.config
     if rules.late == "refund":
         return "refund"
-    if offer.state != "open" or now_ms >= rules.ends_at_ms:
+    if offer.state == "cancelled":
+        return "cancelled"
+    if offer.state not in SELLING or now_ms >= rules.ends_at_ms:
         return "closed"
     if is_live:
         return ""
@@ -78,7 +82,7 @@ def _against(shard: Shard, claim: Claim, is_live: bool, now_ms: int) -> str:
     everywhere = shard.limits[claim.campaign_id, claim.buyer_id] + claim.units
     if mine > rules.per_buyer_max or everywhere > rules.per_campaign_max:
         return "limit_reached"
-    return "sold_out" if claim.units > offer.available else ""
+    return "sold_out" if claim.units > offer.available or offer.waiting else ""
 
 
 def _fits(shard: Shard, team: Team, claim: Claim, now_ms: int) -> bool:

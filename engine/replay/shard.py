@@ -21,12 +21,15 @@ from engine.events import (
     OfferRestocked,
     PaymentLate,
     PaymentRefused,
+    WaitJoined,
+    WaitLeft,
+    WaitSkipped,
 )
 from engine.inventory import OfferConfig
-from engine.replay import seats, teams
-from engine.replay.state import Answer, Claim, Contradiction, Offer, Team
+from engine.replay import seats, teams, waits
+from engine.replay.state import SELLING, Answer, Claim, Contradiction, Offer, Team, Wait
 
-__all__ = ["Answer", "Claim", "Contradiction", "Offer", "Shard", "Team"]
+__all__ = ["Answer", "Claim", "Contradiction", "Offer", "Shard", "Team", "Wait"]
 
 # From which states a claim can reach a state; a retake is the one way back.
 _FROM = {
@@ -45,7 +48,7 @@ class Shard:
     `answers` are by (buyer, offer, key), `did` is the time by the id of a row whose event has
     been emitted, `unsettled` the (seq, at_ms) of the events behind `settled_seq`; `openers` are
     the open teams by (offer, buyer who opened and leads it), `seats` the claims by (team, buyer),
-    `newcomers` by (campaign, buyer).
+    `newcomers` by (campaign, buyer); `waits` the entries by (offer, buyer).
     """
 
     shard: int
@@ -63,6 +66,7 @@ class Shard:
     openers: dict[tuple[str, str], str] = field(default_factory=dict)
     seats: dict[tuple[str, str], str] = field(default_factory=dict)
     newcomers: dict[tuple[str, str], str] = field(default_factory=dict)
+    waits: dict[tuple[str, str], Wait] = field(default_factory=dict)
 
     def apply(self, event: AnyEvent) -> None:
         """Take the next event; Contradiction when it cannot be the next one."""
@@ -78,8 +82,7 @@ class Shard:
                     raise Contradiction(f"{event} makes a total of {offer.total}")
                 self.do(event.command_id, event.at_ms)
             case OfferClosed():
-                self._offer(event.offer_id).state = event.state
-                self.do(event.command_id, event.at_ms)
+                self._close(event)
             case ClaimHeld():
                 self._hold(event)
             case ClaimPaying():
@@ -95,6 +98,8 @@ class Shard:
             case PaymentLate() | PaymentRefused():
                 self._claim(event.claim_id)
                 self.do(event.fact_id, event.at_ms)
+            case WaitJoined() | WaitLeft() | WaitSkipped():
+                waits.apply(self, event)
             case _:
                 teams.apply(self, event)
         self.seq = event.seq
@@ -120,6 +125,7 @@ class Shard:
             openers=dict(self.openers),
             seats=dict(self.seats),
             newcomers=dict(self.newcomers),
+            waits=dict(self.waits),
         )
 
     def _open(self, event: OfferOpened) -> None:
@@ -127,8 +133,17 @@ class Shard:
             raise Contradiction(f"{event.offer_id} is open already, or has no rules")
         self.offers[event.offer_id] = Offer(self.configs[event.offer_id], event.total)
 
+    def _close(self, event: OfferClosed) -> None:
+        offer = self._offer(event.offer_id)
+        if offer.state == "cancelled" and event.state != "cancelled":
+            raise Contradiction(f"{event} after the offer was cancelled")
+        offer.state = event.state
+        self.do(event.command_id, event.at_ms)
+
     def _hold(self, event: ClaimHeld) -> None:
         config = self._offer(event.offer_id).config
+        if self._offer(event.offer_id).state not in SELLING:
+            raise Contradiction(f"{event} of an offer that takes no claims")
         claim = Claim(
             claim_id=event.claim_id,
             offer_id=event.offer_id,
@@ -147,6 +162,7 @@ class Shard:
             raise Contradiction(f"{event.claim_id} or its key {event.key} was there before")
         if event.team_id or config.team is not None:
             seats.held(self, claim, event)
+        waits.held(self, event)
         self._take(claim, event.qty)
         self.claims[event.claim_id] = claim
         self.answers[asked] = Answer(
@@ -174,6 +190,8 @@ class Shard:
         if event.team_id or claim.team_id:
             seats.paid(self, claim, event, before)
         if event.retaken:
+            if self._offer(claim.offer_id).waiting:
+                raise Contradiction(f"{event} while somebody waits")
             self._take(claim, event.units)
         claim.payment_id = event.fact_id
         self.do(event.fact_id, event.at_ms)

@@ -9,6 +9,8 @@ from engine.offers import OfferConfig
 
 # A team takes seats in these states, and is decided in none of them.
 UNDECIDED = ("opening", "forming", "reached", "closing")
+# An offer takes claims in these states; a finishing one only seats of teams that are open.
+SELLING = ("open", "finishing")
 
 
 class Contradiction(Exception):
@@ -17,13 +19,16 @@ class Contradiction(Exception):
 
 @dataclass(slots=True)
 class Offer:
-    """`taken` are the units held, paying or sold; `subsidised` the merchant's seats."""
+    """`taken` are the units held, paying or sold; `subsidised` the merchant's seats; `waiting` how
+    many wait for units, and `wait_place` the last place that was given."""
 
     config: OfferConfig
     total: int
     state: str = "open"
     taken: int = 0
     subsidised: int = 0
+    waiting: int = 0
+    wait_place: int = 0
 
     @property
     def available(self) -> int:
@@ -78,6 +83,18 @@ class Answer:
     price_id: str
     price_fen: int
     expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An entry of a waiting list: what its claim will be; `place` counts from 1 per offer."""
+
+    qty: int
+    price_id: str
+    key: str
+    body_hash: str
+    touch: str
+    place: int
 
 
 @dataclass(slots=True)

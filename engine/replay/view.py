@@ -13,9 +13,10 @@ import msgspec
 
 from engine import keys
 from engine.offers import OfferConfig, config_of
-from engine.replay.shard import Answer, Claim, Offer, Shard, Team
+from engine.replay.shard import Answer, Claim, Offer, Shard, Team, Wait
 from engine.replay.state import listed
 from engine.replay.view_groups import read_groups
+from engine.replay.view_waits import read_waits
 
 
 class OfferView(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     sold: int
     subsidised: int
+    waiting: int
+    wait_place: int
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     `seats` are claim ids by (team, buyer), `joinable` deadlines by (offer, team), `openers` teams
     by (offer, buyer), `newcomers` claims by (campaign, buyer). `undecided` teams stand in the list
     of deadlines; when each is looked at next is nobody's truth, and not compared.
+    `waits` are the entries of the waiting lists by (offer, buyer).
     """
 
     epoch: int
@@ -57,6 +61,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     openers: dict[tuple[str, str], str]
     newcomers: dict[tuple[str, str], str]
     undecided: frozenset[str]
+    waits: dict[tuple[str, str], Wait]
 
     def differences(self, other: "View") -> list[str]:
         """One line for each thing in which `other` differs; for people and the audit."""
@@ -84,6 +89,7 @@ def view_of(shard: Shard) -> View:
         limits[claim.offer_id, claim.buyer_id] += claim.units
         limits[claim.campaign_id, claim.buyer_id] += claim.units
         (sold if claim.state == "paid" else held)[claim.offer_id] += claim.units
+    waiting = Counter(offer_id for offer_id, _ in shard.waits)
     seated = [claim for claim in shard.claims.values() if claim.seat == "1"]
     teams = _counted(shard.teams, seated)
     return View(
@@ -100,6 +106,8 @@ def view_of(shard: Shard) -> View:
                 held=held[offer_id],
                 sold=sold[offer_id],
                 subsidised=offer.subsidised,
+                waiting=waiting[offer_id],
+                wait_place=offer.wait_place,
             )
             for offer_id, offer in shard.offers.items()
         },
@@ -123,6 +131,7 @@ def view_of(shard: Shard) -> View:
             if claim.newcomer == "1" and claim.is_live
         },
         undecided=frozenset(team.team_id for team in teams.values() if team.is_undecided),
+        waits=dict(shard.waits),
     )
 
 
@@ -153,7 +162,13 @@ def shard_of_view(number: int, view: View) -> Shard:
         settled_seq=view.settled_seq,
         offers={
             offer_id: Offer(
-                offer.config, offer.total, offer.state, offer.held + offer.sold, offer.subsidised
+                offer.config,
+                offer.total,
+                offer.state,
+                taken=offer.held + offer.sold,
+                subsidised=offer.subsidised,
+                waiting=offer.waiting,
+                wait_place=offer.wait_place,
             )
             for offer_id, offer in view.offers.items()
         },
@@ -165,6 +180,7 @@ def shard_of_view(number: int, view: View) -> Shard:
         openers=dict(view.openers),
         seats=dict(view.seats),
         newcomers=dict(view.newcomers),
+        waits=dict(view.waits),
     )
 
 
@@ -183,6 +199,7 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
         keys.did(number, ""): "did",
         keys.deadlines(number): "deadlines",
         keys.groups(number): "groups",
+        keys.waits(number): "waits",
     }
     found: dict[str, dict[str, Any]] = {name: {} for name in prefixes.values()}
     for key, value in hot.items():
@@ -223,6 +240,7 @@ def view_of_hot(number: int, meta: Mapping[str, str], hot: Mapping[str, Any]) ->
         openers=groups.openers,
         newcomers=groups.newcomers,
         undecided=groups.undecided,
+        waits=read_waits(found["waits"]),
     )
 
 
@@ -238,6 +256,8 @@ def _offer(fields: Mapping[str, str], teams: Mapping[str, Team]) -> OfferView:
         held=int(fields["held"]),
         sold=int(fields["sold"]),
         subsidised=int(fields.get("subsidised", "0")),
+        waiting=int(fields.get("waiting", "0")),
+        wait_place=int(fields.get("wait_place", "0")),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine import keys
+from engine.commands import WAIT_SCAN_MAX
 from engine.events import AnyEvent, decode
 from engine.ids import now_ms
 from engine.inventory import Inventory, OfferConfig, Reply
@@ -145,13 +146,18 @@ async def bench(
     epoch: int = 1,
     lag_max_ms: int = HOUR_MS,
     scripts: dict[str, Script] = SCRIPTS,
+    wait_scan_max: int = WAIT_SCAN_MAX,
 ) -> AsyncIterator[Bench]:
     """A bench on the hot store at `url`; the shard is not opened yet."""
     wire = Wire(url, scripts.values())
     await wire.start()
     try:
         inventory = Inventory(
-            wire, Epochs.fixed({shard: epoch}), scripts, settle_lag_max_ms=lag_max_ms
+            wire,
+            Epochs.fixed({shard: epoch}),
+            scripts,
+            settle_lag_max_ms=lag_max_ms,
+            wait_scan_max=wait_scan_max,
         )
         yield Bench(wire, inventory, shard, epoch, scripts)
     finally:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from engine import keys
+from engine.commands import WAIT_SCAN_MAX
 from engine.events import ClaimHeld, TeamOpened
 from engine.inventory import Inventory, OfferConfig, Reply
 from engine.replay.draft import Outcome
@@ -19,6 +20,7 @@ from engine.replay.shard import Shard
 from engine.replay.view import view_of
 from engine.scripts import Script
 from engine.teams import Teams
+from engine.waiting import Waiting
 from tests.engine.hotshard import HOUR_MS, SCRIPTS, Bench, bench
 
 T = TypeVar("T")
@@ -29,17 +31,20 @@ EPOCH = 7
 class World:
     """One loop and one wire for all examples; each begins with an empty store."""
 
-    def __init__(self, url: str, scripts: dict[str, Script] = SCRIPTS) -> None:
+    def __init__(
+        self, url: str, scripts: dict[str, Script] = SCRIPTS, *, wait_scan_max: int = WAIT_SCAN_MAX
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self._stack = AsyncExitStack()
-        self.bench = self.run(
-            self._stack.enter_async_context(bench(url, epoch=EPOCH, scripts=scripts))
-        )
-        hasty = Inventory(
-            self.bench.wire, self.bench.inventory.epochs, self.bench.scripts, settle_lag_max_ms=-1
-        )
-        self.inventories = {HOUR_MS: self.bench.inventory, -1: hasty}
+        opened = bench(url, epoch=EPOCH, scripts=scripts, wait_scan_max=wait_scan_max)
+        self.bench = self.run(self._stack.enter_async_context(opened))
         wire, epochs, own = self.bench.wire, self.bench.inventory.epochs, self.bench.scripts
+        hasty = Inventory(wire, epochs, own, settle_lag_max_ms=-1)
+        self.inventories = {HOUR_MS: self.bench.inventory, -1: hasty}
+        self.waiting = {
+            lag: Waiting(wire, epochs, own, settle_lag_max_ms=lag, wait_scan_max=wait_scan_max)
+            for lag in (HOUR_MS, -1)
+        }
         self.seatings = {
             lag: Teams(wire, epochs, own, settle_lag_max_ms=lag) for lag in (HOUR_MS, -1)
         }
@@ -99,10 +104,13 @@ class Parity(RuleBasedStateMachine):
         nonce = "0" * 16
         if news:
             at_ms = news[0].at_ms
-            if isinstance(news[0], ClaimHeld):
-                nonce = news[0].claim_id.rpartition("-")[2]
-            elif isinstance(news[0], TeamOpened):
-                nonce = news[0].team_id.rpartition("-")[2]
+            made = [
+                one.claim_id if isinstance(one, ClaimHeld) else one.team_id
+                for one in news
+                if isinstance(one, ClaimHeld | TeamOpened)
+            ]
+            if made:
+                nonce = made[0].rpartition("-")[2]
         outcome = wanted(at_ms, nonce)
         assert reply == outcome.reply, (reply, outcome, at_ms)
         assert news == list(outcome.events), (news, outcome, at_ms)

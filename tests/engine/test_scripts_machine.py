@@ -9,7 +9,7 @@ Time is the server's; the machine moves windows, prices and deadlines instead.
 import asyncio
 import hashlib
 from copy import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -45,6 +45,7 @@ attempts = st.sampled_from(("att_1", "att_2"))
 class Scripts(Parity):
     """Rules are commands."""
 
+    scan: ClassVar[dict[str, Any]] = {}  # how far a waiting list is looked at, where not as usual
     claims: Bundle[str] = Bundle("claims")
     facts: Bundle[str] = Bundle("facts")
 
@@ -117,7 +118,9 @@ class Scripts(Parity):
         }
         self.check(
             lambda: self.bench.inventory.offer_restock(0, **named),
-            lambda at, _: decide.offer_restock(self.model, **named, now_ms=at),
+            lambda at, nonce: decide.offer_restock(
+                self.model, **named, **self.scan, nonce=nonce, now_ms=at
+            ),
         )
 
     @rule(
@@ -268,7 +271,7 @@ class Scripts(Parity):
         self.check(
             lambda: self.bench.inventory.pay_confirm(0, claim_id, **named),
             lambda at, nonce: decide_payments.pay_confirm(
-                self.model, claim_id=claim_id, **named, nonce=nonce, now_ms=at
+                self.model, claim_id=claim_id, **named, **self.scan, nonce=nonce, now_ms=at
             ),
         )
 
@@ -278,10 +281,14 @@ class Scripts(Parity):
         why=st.sampled_from(("closed", "void", "rejected", "cancelled", "lapsed")),
     )
     def release(self, claim_id: str, attempt_id: str, why: str) -> None:
+        self._release(claim_id, attempt_id, why)
+
+    def _release(self, claim_id: str, attempt_id: str, why: str) -> None:
+        named: dict[str, Any] = {"attempt_id": attempt_id, "why": why}
         self.check(
-            lambda: self.bench.inventory.release(0, claim_id, attempt_id=attempt_id, why=why),
-            lambda at, _: decide.release(
-                self.model, claim_id=claim_id, attempt_id=attempt_id, why=why, now_ms=at
+            lambda: self.bench.inventory.release(0, claim_id, **named),
+            lambda at, nonce: decide.release(
+                self.model, claim_id=claim_id, **named, **self.scan, nonce=nonce, now_ms=at
             ),
         )
 
@@ -294,7 +301,9 @@ class Scripts(Parity):
         }
         self.check(
             lambda: self.bench.inventory.give_back(0, **named),
-            lambda at, _: decide_payments.give_back(self.model, **named, now_ms=at),
+            lambda at, nonce: decide_payments.give_back(
+                self.model, **named, **self.scan, nonce=nonce, now_ms=at
+            ),
         )
 
     @rule(batch=st.integers(1, 4), all_settled=st.booleans())
@@ -303,7 +312,9 @@ class Scripts(Parity):
             self.settled(0)
         self.check(
             lambda: self.bench.inventory.sweep(0, batch),
-            lambda at, _: decide.sweep(self.model, batch=batch, now_ms=at),
+            lambda at, nonce: decide.sweep(
+                self.model, batch=batch, **self.scan, nonce=nonce, now_ms=at
+            ),
         )
 
     # -- the settler, and a new epoch

@@ -5,11 +5,14 @@ local function fits(team_id, t, c)
     and redis.call('HEXISTS', seats_of(team_id), c.buyer_id) == 0
 end
 local function land(c, live)
-  local late, state, ends_ms, available, buyer_max, campaign_max, size, seat_qty, term_ms, only =
-    unpack(redis.call('HMGET', offers .. c.offer_id, 'late', 'state', 'ends_at_ms', 'available',
-      'per_buyer_max', 'per_campaign_max', 'size', 'seat_qty', 'term_ms', 'newcomers_only'))
+  local late, state, ends_ms, available, buyer_max, campaign_max, size, seat_qty, term_ms, only,
+    waiting = unpack(redis.call('HMGET', offers .. c.offer_id, 'late', 'state', 'ends_at_ms',
+      'available', 'per_buyer_max', 'per_campaign_max', 'size', 'seat_qty', 'term_ms',
+      'newcomers_only', 'waiting'))
   if late == 'refund' then return 'refund' end
-  if state ~= 'open' or now_ms >= tonumber(ends_ms) then return 'closed' end
+  if state == 'cancelled' then return 'cancelled' end
+  local lands = state == 'open' or state == 'finishing'
+  if not lands or now_ms >= tonumber(ends_ms) then return 'closed' end
   local units, left = tonumber(c.units), tonumber(available)
   if live then
     left = left + units
@@ -19,7 +22,7 @@ local function land(c, live)
     if mine + units > tonumber(buyer_max) or all + units > tonumber(campaign_max) then
       return 'limit_reached'
     end
-    if units > left then return 'sold_out' end
+    if units > left or (waiting and waiting ~= '0') then return 'sold_out' end
   end
   if not c.team_id then return nil, '', '', nil end
   local newcomers = groups .. 'newcomers:' .. c.campaign_id
@@ -37,7 +40,7 @@ local function land(c, live)
       if fits(id, other, c) then return nil, 'other', id, other end
     end
   end
-  if late ~= 'new' then return 'no_seat' end
+  if late ~= 'new' or state ~= 'open' then return 'no_seat' end
   local openers = groups .. 'openers:' .. c.offer_id
   if left < size * seat_qty or redis.call('HEXISTS', openers, c.buyer_id) == 1 then
     return 'no_seat'

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Look at an offer's list from place `after` on: entries that fit the free units are served, those
+-- of an offer that is over are skipped. What a freeing script or a rebuild left over is found so.
+-- @key meta hash the shard's fence
+-- @key events stream of the caller's epoch
+-- @key offers prefix
+-- @key limits prefix
+-- @key holds prefix
+-- @key deadlines zset
+-- @key claims prefix
+-- @key answers prefix
+-- @key waits prefix
+-- @arg epoch str
+-- @arg run_id str
+-- @arg shard str
+-- @arg nonce str
+-- @arg offer_id str
+-- @arg after str
+-- @arg wait_scan_max int
+-- @include fence
+-- @include emit
+-- @include waiting
+-- @returns looked next ('' when there is nothing to be looked at behind it) | reopening
+return { 'looked', (serve(offer_id, after)) }
