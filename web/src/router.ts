@@ -39,6 +39,12 @@ export const router = createRouter({
       meta: { title: "title.teams" },
     },
     {
+      path: "/o",
+      name: "orders",
+      component: () => import("./room/MyOrders.vue"),
+      meta: { title: "title.orders" },
+    },
+    {
       path: "/desk",
       name: "desk",
       component: () => import("./desk/Desk.vue"),

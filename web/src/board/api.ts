@@ -1,7 +1,7 @@
 /** What the board asks of the server; a refusal becomes a `Refused` that carries its problem. */
+import { download as downloadAs } from "@/api/download";
 import { apiFor, answer, type Answer, type Problem, type Schemas } from "@/api/client";
 import { call } from "@/api/rooms";
-import { sessionOf } from "@/api/session";
 import { t } from "@/i18n";
 import { sayProblem } from "@/ui/problems";
 import type { CampaignIn, CampaignOut, Step } from "./campaignDraft";
@@ -11,7 +11,6 @@ export type OrderRow = Schemas["OrderView"];
 
 const ROWS_PER_PAGE = 50;
 const CAMPAIGNS_MAX = 20;
-const FILE_TIMEOUT_MS = 60_000;
 
 export class Refused extends Error {
   constructor(readonly problem: Problem) {
@@ -72,28 +71,8 @@ export async function campaignStep(campaignId: string, step: Step): Promise<void
   else must(await call("POST", `${path}/${step}`, { door: "hq" }));
 }
 
-/** Fetch a file with the sign-in (a plain link would have none) and hand it to the browser. */
+/** A file for HQ; Refused when it could not be had. */
 export async function download(path: string, name: string): Promise<void> {
-  const token = sessionOf("hq")?.access_token ?? "";
-  const response = await fetch(path, {
-    headers: { Authorization: `Bearer ${token}` },
-    signal: AbortSignal.timeout(FILE_TIMEOUT_MS),
-  }).catch(() => null);
-  if (!response?.ok) {
-    const said: unknown = await response?.json().catch(() => ({}));
-    const failed = { error: said, response: response ?? new Response(null, { status: 504 }) };
-    throw new Refused((await refusal(failed)).problem);
-  }
-  const url = URL.createObjectURL(await response.blob());
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  window.setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}
-
-async function refusal(failed: { error: unknown; response: Response }): Promise<{ problem: Problem }> {
-  const got = await answer<never>(Promise.resolve(failed));
-  if (got.ok) throw new Error("a refusal was expected");
-  return got;
+  const problem = await downloadAs("hq", path, name);
+  if (problem) throw new Refused(problem);
 }

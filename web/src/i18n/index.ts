@@ -1,10 +1,12 @@
 /**
- * The catalogue: one file per language (one for the staff's pages, one for teams), the same keys in each (a test checks it).
+ * The catalogue: one file per language (and one for the staff's pages, for teams, for what comes after), the same keys in each (a test checks it).
  *
  * `t("stock.left", { n: 38 })` fills `{n}`. Money and time are written by locale here and nowhere
  * else. The language is the reader's: `?lang=`, then what they chose, then the browser's.
  */
 import { computed, ref } from "vue";
+import { afterEn } from "./after.en";
+import { afterZhCN } from "./after.zh-CN";
 import { en } from "./en";
 import { staffEn } from "./staff.en";
 import { staffZhCN } from "./staff.zh-CN";
@@ -12,12 +14,12 @@ import { teamEn } from "./team.en";
 import { teamZhCN } from "./team.zh-CN";
 import { zhCN } from "./zh-CN";
 
-const zh = { ...zhCN, ...staffZhCN, ...teamZhCN };
+const zh = { ...zhCN, ...staffZhCN, ...teamZhCN, ...afterZhCN };
 export type Key = keyof typeof zh;
 export type Locale = "zh-CN" | "en";
 export const catalogues: Record<Locale, Record<Key, string>> = {
   "zh-CN": zh,
-  en: { ...en, ...staffEn, ...teamEn },
+  en: { ...en, ...staffEn, ...teamEn, ...afterEn },
 };
 
 const STORED = "kaituan.lang";

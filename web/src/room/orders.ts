@@ -9,7 +9,8 @@ export type Refund = Schemas["RefundView"];
 const SHOWN_MAX = 20;
 const POLL_MS = 3_000;
 
-export function useOrders(open: Ref<boolean>, live: Live) {
+/** `live`: the room that tells of changes; without one they are only read now and then. */
+export function useOrders(open: Ref<boolean>, live?: Live) {
   const api = apiFor("customer");
   const orders = ref<Order[] | null>(null);
   const refunds = reactive(new Map<string, Refund[]>());
@@ -42,7 +43,7 @@ export function useOrders(open: Ref<boolean>, live: Live) {
   }
 
   async function nameOf(offerId: string): Promise<void> {
-    const here = live.offerOf(offerId)?.name ?? names.get(offerId);
+    const here = live?.offerOf(offerId)?.name ?? names.get(offerId);
     if (here) {
       names.set(offerId, here);
       return;
@@ -70,12 +71,12 @@ export function useOrders(open: Ref<boolean>, live: Live) {
   }
 
   watch(open, (is) => (is ? void read() : clearTimeout(timer)), { immediate: true });
-  const off = live.onEvent((event) => {
+  const off = live?.onEvent((event) => {
     if (open.value && (event.kind === "claim" || event.kind === "payment")) void read();
   });
   onScopeDispose(() => {
     clearTimeout(timer);
-    off();
+    off?.();
   });
   return { orders, refunds, names, isLost, giveBack };
 }
