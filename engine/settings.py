@@ -146,6 +146,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     book_every_ms: int = 500
     rescue_targets_max: int = 100  # forming teams looked at for free seats
 
+    # What the payment channel's contract allows; a campaign beyond it is not published
+    channel_split_bps_max: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3_000  # of an order
+    channel_receivers_max: Annotated[int, msgspec.Meta(ge=0)] = 50  # of an order's split
+    channel_freeze_ms: int = 30 * 86_400_000  # from a payment until its money is let go
+    refund_window_ms: int = 7 * 86_400_000  # from the goods' being there
+
     # After forming
     stocking_keep_ms: int = 60 * 86_400_000  # an ended offer stays on the stocking list
     ready_batch_max: int = 500  # orders made ready in one transaction

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from campaigns.campaign import price_guard
+from campaigns.campaign.feasibility import Channel, channel_of, check_feasible
 from campaigns.campaign.kind_rules import TeamTerms, check_guarantees, check_kind, prices_of
 from campaigns.campaign.schemas import CampaignIn, OfferIn
 from campaigns.offer.on_sale import Priced
@@ -19,20 +20,22 @@ from engine.settings import Settings
 
 
 class Reference(NamedTuple):
-    """A SKU's shelf and mall price, in fen."""
+    """A SKU's shelf, mall and floor price, in fen; not every SKU has the last."""
 
     shelf_price_fen: int
     mall_price_fen: int
+    floor_price_fen: int | None = None
 
 
 class Terms(NamedTuple):
-    """How long holds, payments and teams may last, in ms."""
+    """How long holds, payments and teams may last, in ms; and what the payment channel allows."""
 
     hold_min_ms: int
     hold_max_ms: int
     pay_min_ms: int
     pay_max_ms: int
     team: TeamTerms
+    channel: Channel = channel_of(Settings())
 
 
 _HOUR_MS = 3_600_000
@@ -45,7 +48,8 @@ DEVELOPMENT = Terms(*(100, 120_000, 100, 900_000), TeamTerms(100, 72 * _HOUR_MS,
 
 def terms_of(settings: Settings) -> Terms:
     """What holds in this mode."""
-    return DEVELOPMENT if settings.mode == "development" else PRODUCTION
+    terms = DEVELOPMENT if settings.mode == "development" else PRODUCTION
+    return terms._replace(channel=channel_of(settings))
 
 
 def check(
@@ -73,6 +77,7 @@ def check(
             for error in _offer(f"offers[{index}]", offer, draft, skus, terms)
         ),
         *check_guarantees(draft.offers),
+        *check_feasible(draft, _floors(skus), terms.channel),
         *(error for error, _ in broken),
     ]
     if errors:
@@ -84,6 +89,14 @@ def check(
             errors=errors,
             conflicts=price_guard.as_members(other for _, other in broken),
         )
+
+
+def _floors(skus: Mapping[str, Reference]) -> dict[str, int]:
+    return {
+        sku_id: one.floor_price_fen
+        for sku_id, one in skus.items()
+        if one.floor_price_fen is not None
+    }
 
 
 def _window(draft: CampaignIn, now_ms: int) -> Iterator[FieldError]:
@@ -136,7 +149,7 @@ def _offer(
         yield FieldError(f"{at}.sku_id", f"There is no SKU {offer.sku_id}.")
         return
     # Every price of every kind stands below both reference prices.
-    least = min(reference)
+    least = min(reference.shelf_price_fen, reference.mall_price_fen)
     which = "shelf" if reference.shelf_price_fen == least else "mall"
     for field, price_fen in prices_of(offer):
         if price_fen >= least:

@@ -137,7 +137,10 @@ async def check_rules(session: AsyncSession, settings: Settings, draft: Campaign
     skus = await session.scalars(
         select(Sku).where(Sku.id.in_(sku_ids)).order_by(Sku.id).with_for_update()
     )
-    references = {sku.id: rules.Reference(sku.shelf_price_fen, sku.mall_price_fen) for sku in skus}
+    references = {
+        sku.id: rules.Reference(sku.shelf_price_fen, sku.mall_price_fen, sku.floor_price_fen)
+        for sku in skus
+    }
     known = set(await session.scalars(select(Store.id).where(Store.id.in_(draft.stores))))
     on_sale = await prices_on_sale(
         session, sku_ids, from_ms=draft.starts_at_ms, until_ms=draft.ends_at_ms
