@@ -39,7 +39,8 @@ class TeamController(Controller):
             "Open a team, join one, or take a seat of a crowd",
             {
                 404: "No such offer (`offer_not_found`) or team (`unknown_team`).",
-                409: "`team_full`, `team_over` (with its `state`), `in_team` (with the claim_id), "
+                409: "`team_full` (with the `state` formed once it is complete), `team_over` "
+                "(with its `state`: opening, closing or failed), `in_team` (with the claim_id), "
                 "`team_open` (with the team_id), `newcomers_only`, `no_team`, `sold_out`, "
                 "`limit_reached`, `not_open`, `closed` or `price_changed` (which names the new "
                 "price_id and price_fen).",

@@ -16,6 +16,14 @@ _FULL = refused(
     "Nothing was held. Join another open team, or open one. A seat that is held but not paid "
     "comes free again.",
 )
+_COMPLETE = refused(
+    409,
+    "team_full",
+    "This team is full.",
+    "Nothing was held. It is complete, so no seat of it comes free again: join another open team, "
+    "or open one.",
+    state="formed",
+)
 _NEWCOMERS = refused(
     409,
     "newcomers_only",
@@ -25,7 +33,6 @@ _NEWCOMERS = refused(
 _OVER = {
     "opening": "Its captain has not paid yet; try again in a moment.",
     "closing": "Its time is up.",
-    "formed": "It is complete.",
     "failed": "It did not fill up in time.",
 }
 
@@ -41,6 +48,8 @@ def team_words(reply: Reply) -> Answer | None:
             return _FULL
         case "newcomers_only", _:
             return _NEWCOMERS
+        case "team_over", ("formed",):
+            return _COMPLETE
         case "team_over", (state,):
             return refused(
                 409,
