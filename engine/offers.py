@@ -5,9 +5,13 @@ their `TeamRules` beside it. Prices are in fen, times in ms, ids opaque.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+# Who may buy: everybody, members, customers with a guide, or customers without a paid order. The
+# first letter of each but `all` is the trait in the token that lets a buyer in.
+Audience = Literal["all", "members", "bound", "new"]
 
 
 class TeamRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +54,9 @@ class OfferConfig(msgspec.Struct, frozen=True, kw_only=True):
     `prices` are (price_id, unit price in fen, valid from_ms), the first valid from 0.
     `late` is the landing of a late payment: `refund`, or `retake` for sales without teams, or for
     a seat how far it may go: `seat` (its own), `other` (also another team), `new` (also its own
-    new one).
+    new one). `on_cancel` says what becomes of open teams should the campaign be cancelled:
+    `finish`, `refund` or `honour`. The `audience` `new` also takes the buyer's right of a new
+    customer: one such claim in a campaign.
     """
 
     campaign_id: str
@@ -67,6 +73,8 @@ class OfferConfig(msgspec.Struct, frozen=True, kw_only=True):
     late: str
     prices: tuple[tuple[str, int, int], ...]
     team: TeamRules | None = None
+    on_cancel: str = "finish"
+    audience: Audience = "all"
 
     def flat(self) -> dict[str, str]:
         """The hash's fields. Prices as `price_id|fen|from_ms …`, newest first: a sorted set of
@@ -91,7 +99,7 @@ def config_of(fields: Mapping[str, str], step: int = 0) -> OfferConfig:
     """The config that `flat` wrote. A crowd's price list is switched by its steps: with `step`
     latched, what is read is the list at the beginning."""
     own = [name for name in OfferConfig.__struct_fields__ if name != "team"]
-    config: dict[str, Any] = {name: fields[name] for name in own}
+    config: dict[str, Any] = {name: fields[name] for name in own if name in fields}
     config["prices"] = [price.split("|") for price in reversed(fields["prices"].split())]
     if "size" in fields:
         team: dict[str, Any] = {name: fields[name] for name in TeamRules.__struct_fields__}

@@ -48,15 +48,22 @@ class Teams(Commands):
         )
         return await self._reply(self.wire.send(packed))
 
-    async def close(self, shard: int, batch: int, *, again_ms: int) -> Reply:
+    async def close(
+        self, shard: int, batch: int, *, again_ms: int, early: Sequence[str] = ()
+    ) -> Reply:
         """closing (looked_at, team_id …): teams past their deadline, at most `batch`.
 
-        Those are looked at again after `again_ms`.
+        `early` are teams of cancelled offers, which need not have come to theirs. All of these
+        are looked at again after `again_ms`.
         """
-        return await self._run("team_close", shard, None, batch=batch, again_ms=again_ms)
+        listed = msgspec.json.encode(list(early)).decode()
+        return await self._run(
+            "team_close", shard, None, batch=batch, again_ms=again_ms, early=listed
+        )
 
     async def decide(self, shard: int, team_id: str, unpaid: Sequence[str] = ()) -> Reply:
-        """formed | failed | waiting (paying) | left (seats) | not_closing (state) | unknown.
+        """formed | failed | honours (missing) | waiting (paying) | left (seats) |
+        not_closing (state) | unknown.
 
         `unpaid` are claims that may still be paying: they leave when the closing is over.
         """
@@ -68,10 +75,20 @@ class Teams(Commands):
         return await self._run("team_move", shard, None, claim_id=claim_id, team_id=team_id)
 
     async def subsidise(
-        self, shard: int, team_id: str, *, command_id: str, seats: int, epoch: int | None = None
+        self,
+        shard: int,
+        team_id: str,
+        *,
+        command_id: str,
+        seats: int,
+        honour: bool = False,
+        epoch: int | None = None,
     ) -> Reply:
         """subsidised (state) | over_budget (left) | no_seat (left) | not_open (state) | done |
-        unknown."""
+        unknown.
+
+        `honour`: because the offer was cancelled and promised it, whatever the budget.
+        """
         return await self._run(
             "team_subsidise",
             shard,
@@ -80,6 +97,7 @@ class Teams(Commands):
             team_id=team_id,
             command_id=command_id,
             seats=seats,
+            honour="1" if honour else "",
         )
 
     async def state(self, shard: int, team_id: str) -> dict[str, str]:

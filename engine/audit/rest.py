@@ -42,6 +42,13 @@ class Work(NamedTuple):
 
 
 _ASKED = "greatest(pay_expires_at_ms, next_at_ms, lease_until_ms)"
+# Of a cancelled offer's teams the campaign decides, not their deadline.
+_CANCELLED = "EXISTS (SELECT 1 FROM offers f WHERE f.id = teams.offer_id AND f.state = 'cancelled')"
+_CANCELLED_PAY_MS = (
+    "(SELECT min(c.created_at_ms) + max((f.config ->> 'pay_ms')::bigint) FROM offer_commands c"
+    " JOIN offers f ON f.id = c.offer_id WHERE c.offer_id = teams.offer_id"
+    " AND c.kind = 'cancel' AND f.state = 'cancelled')"
+)
 WORK = (
     Work(
         "offer command is not applied",
@@ -123,9 +130,10 @@ WORK = (
         "team is past its deadline and not decided",
         "teams",
         "decided_at_ms IS NULL",
-        "deadline_ms",
-        # Those who are paying have until then.
-        "deadline_ms + (SELECT (f.config -> 'team' ->> 'closing_max_ms')::bigint FROM offers f"
+        f"CASE WHEN {_CANCELLED} THEN 0 ELSE deadline_ms END",
+        # Those who are paying have until then; once cancelled, nobody begins to pay any more.
+        f"least(deadline_ms, {_CANCELLED_PAY_MS})"
+        " + (SELECT (f.config -> 'team' ->> 'closing_max_ms')::bigint FROM offers f"
         " WHERE f.id = teams.offer_id)",
         "hot",
         lapses=True,
@@ -134,6 +142,14 @@ WORK = (
         "team is decided, its splits or refunds are not written",
         "teams",
         "decided_at_ms IS NOT NULL AND booked_at_ms IS NULL",
+        "decided_at_ms",
+        "decided_at_ms",
+        "hot",
+    ),
+    Work(
+        "crowd is formed, the difference it guarantees is not written for all",
+        "teams",
+        "guarantee_due",
         "decided_at_ms",
         "decided_at_ms",
         "hot",

@@ -31,7 +31,7 @@ SELECT claim_id, team_id, seat, buyer_id FROM orders
 WHERE team_id IS NOT NULL AND state <> 'rejected'
 """
 _COMMANDS = "SELECT id, seats FROM team_commands WHERE applied_seq IS NOT NULL"
-_SEAT_KINDS = ("claim.", "team.", "crowd.", "offer.opened")
+_SEAT_KINDS = ("claim.", "team.", "crowd.", "offer.opened", "offer.closed")
 _NAMES = ("team_id", "from_team_id", "claim_id", "command_id")
 _payload = msgspec.msgpack.Decoder(Payload)
 

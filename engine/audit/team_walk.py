@@ -23,6 +23,7 @@ from engine.events import (
     CrowdSeatLeft,
     Decided,
     Event,
+    OfferClosed,
     OfferOpened,
     SeatFilled,
     SeatLeft,
@@ -51,6 +52,7 @@ class TeamWalk:
         self._openers: dict[tuple[str, str], str] = {}
         self._shard = self._epoch = 0
         self._offers: list[str] = []  # opened in this shard
+        self._closed: dict[str, str] = {}  # offers that are not open any more, and how
 
     def expect(self, law: LawName, holds: bool, text: str) -> None:
         """Count a fact of this law."""
@@ -68,6 +70,8 @@ class TeamWalk:
         match event:
             case OfferOpened():
                 self._offers.append(event.offer_id)
+            case OfferClosed():
+                self._closed[event.offer_id] = event.state
             case TeamOpened():
                 self._opened(event)
             case ClaimHeld():
@@ -189,6 +193,9 @@ class TeamWalk:
         claim = WalkClaim(event.buyer_id, event.team_id, event.offer_id, event.consent == "1")
         claim.held_in = self._epoch
         self._price(event, team)
+        closed = self._closed.get(event.offer_id, "")
+        on_sale = not closed or (closed == "finishing" and team.state in ("forming", "reached"))
+        self.expect("I9", on_sale, f"claim {event.claim_id} is of an offer that is {closed}")
         self.claims[event.claim_id] = claim
         inside = event.at_ms < team.deadline_ms and event.expires_at_ms <= team.deadline_ms
         text = f"claim {event.claim_id} is held until {event.expires_at_ms}"
@@ -313,6 +320,10 @@ class TeamWalk:
         team = self._team(event, event.team_id)
         if team is None:
             return
+        if event.honour:
+            right = self._is_honoured(team) and team.state == "closing"
+            text = f"the merchant honours team {event.team_id}"
+            self.expect("T3", right, f"{text}, which was not promised")
         team.subsidy += event.seats
         self.commands[event.command_id] = event.seats
         taken = len(team.seats) + team.subsidy
@@ -321,11 +332,22 @@ class TeamWalk:
         if len(team.paid) + team.subsidy >= team.size:
             team.owes = "team.formed"
 
+    def _is_honoured(self, team: WalkTeam) -> bool:
+        """Its campaign was cancelled and promised that who has paid gets it."""
+        config = self._configs.get(team.offer_id)
+        promised = config is not None and config.on_cancel == "honour" and team.kind == "team"
+        return promised and self._closed.get(team.offer_id) == "cancelled"
+
     def _closing(self, event: Closing) -> None:
         team = self._team(event, event.team_id)
         if team is None:
             return
         team.state = "closing"
+        if event.deadline_ms:
+            cancelled = self._closed.get(team.offer_id) == "cancelled"
+            text = f"team {event.team_id} closes before its deadline"
+            self.expect("T1", cancelled, f"{text}, its offer is not cancelled")
+            team.deadline_ms = event.deadline_ms
         held = [
             claim_id
             for claim_id in team.seats.values()
@@ -350,6 +372,11 @@ class TeamWalk:
         else:
             full = told[0] + team.subsidy == team.size
             self.expect("T1", formed == full, f"{name} with {told[0]} paid of {team.size}")
+            left = not formed and team.paid and self._is_honoured(team)
+            self.expect("T1", not left, f"{name}, which its cancelled campaign was to honour")
+        cancelled = self._closed.get(team.offer_id) == "cancelled"
+        true = {"cancelled": cancelled, "deadline": not cancelled}.get(event.why, True)
+        self.expect("T1", true, f"{name} because of {event.why}, which is not so")
         if formed:
             unpaid = set(team.seats.values()) - team.paid
             self.expect("T3", not unpaid, f"{name}, its seats {sorted(unpaid)[:3]} are not paid")

@@ -32,11 +32,12 @@ if c.state == 'paying' then
 end
 if c.state ~= 'held' then return { c.state } end
 
-local term = tonumber(redis.call('HGET', offers .. c.offer_id, 'pay_ms'))
-local until_ms = now_ms + term
+local term, selling = unpack(redis.call('HMGET', offers .. c.offer_id, 'pay_ms', 'state'))
+local until_ms = now_ms + tonumber(term)
 local t = c.team_id and c.seat == '1' and team_of(c.team_id)
 if t then -- nobody is told a time to pay that the team has not got
-  local state = now_ms < tonumber(t.deadline_ms) and t.state or 'closing'
+  local on = now_ms < tonumber(t.deadline_ms) and selling ~= 'cancelled'
+  local state = on and t.state or 'closing'
   if state ~= 'opening' and state ~= 'forming' and state ~= 'reached' then
     return { 'team_over', state }
   end

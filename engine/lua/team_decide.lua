@@ -3,6 +3,7 @@
 -- deadline these count as unpaid and leave it: they keep their units until the receipt, and a
 -- payment then is late. Who they are the caller reads from the orders, a bounded batch at a time.
 -- The call that makes seats leave decides nothing: a rescue of the others comes before the end.
+-- A team that a cancelled campaign honours does not fail: the caller fills it (team_subsidise).
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offers prefix
@@ -17,7 +18,9 @@
 -- @include load
 -- @include teams
 -- @include seats
--- @returns formed | failed | waiting paying | left seats | not_closing state | unknown | reopening
+-- @include cancelled
+-- @returns formed | failed | honours missing | waiting paying | left seats | not_closing state
+-- @returns unknown | reopening
 local t = team_of(team_id)
 if not t then return { 'unknown' } end
 if t.state ~= 'closing' then return { 'not_closing', t.state } end
@@ -38,7 +41,9 @@ if tonumber(t.paying) > 0 then
 end
 if t.kind == 'crowd' and tonumber(t.step) > 0 then
   end_team(team_id, t, 'formed', 'reached')
+elseif is_honoured(t) then
+  return { 'honours', string.format('%.0f', t.size - taken(t)) }
 else
-  end_team(team_id, t, 'failed', 'deadline')
+  end_team(team_id, t, 'failed', is_cancelled(t) and 'cancelled' or 'deadline')
 end
 return { t.state }

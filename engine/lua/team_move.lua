@@ -26,10 +26,10 @@ if not to then return { 'unknown' } end
 if from.kind ~= 'team' or from.state ~= 'closing' or from.paying ~= '0' then
   return { 'not_failing' }
 end
-local only = redis.call('HGET', offers .. c.offer_id, 'newcomers_only')
+local only, selling = unpack(redis.call('HMGET', offers .. c.offer_id, 'newcomers_only', 'state'))
 local open = is_open(to) or (to.state == 'closing' and to.paying == '0')
 if team_id == c.team_id or to.offer_id ~= c.offer_id or not open or not has_seat(to)
-    or (only == '1' and c.newcomer ~= '1')
+    or (only == '1' and c.newcomer ~= '1') or selling == 'cancelled'
     or redis.call('HEXISTS', seats_of(team_id), c.buyer_id) == 1 then
   return { 'no_seat' }
 end

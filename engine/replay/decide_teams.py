@@ -5,14 +5,24 @@ from collections.abc import Sequence
 from engine.events import CrowdClosing, SeatMoved, TeamClosing, TeamSubsidised
 from engine.replay.draft import Draft, Outcome, say
 from engine.replay.shard import Claim, Shard, Team
+from engine.replay.teams import is_honoured
 
 
-def team_close(shard: Shard, *, due: Sequence[str], now_ms: int) -> Outcome:
+def team_close(
+    shard: Shard, *, due: Sequence[str], early: Sequence[str] = (), now_ms: int
+) -> Outcome:
     """closing looked_at team_id …; `due` are the teams that the script looks at, in its order:
-    when each is looked at next is no event's business."""
+    when each is looked at next is no event's business. `early` ones if they were cancelled."""
     draft = Draft(shard, now_ms)
     closing = []
-    for team_id in due:
+    looked = list(due)
+    for team_id in early:
+        found = shard.teams.get(team_id)
+        if found is None or not found.is_undecided or team_id in looked:
+            continue
+        if shard.offers[found.offer_id].state == "cancelled":
+            looked.append(team_id)
+    for team_id in looked:
         team = draft.shard.teams[team_id]
         if team.kind == "team" and team.paid + team.subsidy >= team.size:
             draft.end(team_id, "formed", "full")  # a rebuild had lost the end of its script
@@ -23,14 +33,25 @@ def team_close(shard: Shard, *, due: Sequence[str], now_ms: int) -> Outcome:
                 offer_id=team.offer_id,
                 paying=team.paying,
                 paid=team.paid,
+                deadline_ms=_moved_deadline(draft.shard, team, now_ms),
             )
         if team.state == "closing":
             closing.append(team_id)
-    return draft.done("closing", len(due), *closing)
+    return draft.done("closing", len(looked), *closing)
+
+
+def _moved_deadline(shard: Shard, team: Team, now_ms: int) -> int:
+    """The deadline of a team that closes before its own, behind what payers were given; else 0."""
+    if now_ms >= team.deadline_ms:
+        return 0
+    if not team.paying:
+        return now_ms
+    return min(now_ms + shard.offers[team.offer_id].config.pay_ms, team.deadline_ms)
 
 
 def team_decide(shard: Shard, *, team_id: str, unpaid: Sequence[str], now_ms: int) -> Outcome:
-    """formed | failed | waiting paying | left seats | not_closing state | unknown."""
+    """formed | failed | honours missing | waiting paying | left seats | not_closing state |
+    unknown."""
     found = shard.teams.get(team_id)
     if found is None:
         return say("unknown")
@@ -55,8 +76,11 @@ def team_decide(shard: Shard, *, team_id: str, unpaid: Sequence[str], now_ms: in
         return draft.done("left", left)
     if team.kind == "crowd" and team.step:
         draft.end(team_id, "formed", "reached")
+    elif is_honoured(shard, found):
+        return say("honours", found.size - found.taken)
     else:
-        draft.end(team_id, "failed", "deadline")
+        is_cancelled = shard.offers[found.offer_id].state == "cancelled"
+        draft.end(team_id, "failed", "cancelled" if is_cancelled else "deadline")
     return draft.done(team.state)
 
 
@@ -99,12 +123,13 @@ def _takes(shard: Shard, team: Team, claim: Claim, now_ms: int) -> bool:
         and open_now
         and team.has_seat
         and not (rules.newcomers_only and claim.newcomer != "1")
+        and shard.offers[claim.offer_id].state != "cancelled"
         and (team.team_id, claim.buyer_id) not in shard.seats
     )
 
 
 def team_subsidise(
-    shard: Shard, *, team_id: str, command_id: str, seats: int, now_ms: int
+    shard: Shard, *, team_id: str, command_id: str, seats: int, honour: bool = False, now_ms: int
 ) -> Outcome:
     """subsidised state | over_budget left | no_seat left | not_open state | done | unknown."""
     if command_id in shard.did:
@@ -112,14 +137,15 @@ def team_subsidise(
     team = shard.teams.get(team_id)
     if team is None or team.kind != "team":
         return say("unknown")
-    if team.state not in ("forming", "closing"):
+    fits = team.state == "closing" or (team.state == "forming" and not honour)
+    if not fits or (honour and (team.paying or not is_honoured(shard, team))):
         return say("not_open", team.state)
     offer = shard.offers[team.offer_id]
     rules = offer.config.team
     assert rules is not None
     if seats > team.size - team.taken:
         return say("no_seat", team.size - team.taken)
-    if seats > rules.subsidy_max - offer.subsidised:
+    if seats > rules.subsidy_max - offer.subsidised and not honour:
         return say("over_budget", rules.subsidy_max - offer.subsidised)
     draft = Draft(shard, now_ms)
     draft.emit(
@@ -128,6 +154,7 @@ def team_subsidise(
         offer_id=team.offer_id,
         command_id=command_id,
         seats=seats,
+        honour="1" if honour else "",
     )
     draft.form_if_full(team_id)
     return draft.done("subsidised", draft.shard.teams[team_id].state)

@@ -8,7 +8,7 @@ a buyer twice, a hold or a time to pay beyond the deadline, or anything after a 
 from typing import TYPE_CHECKING
 
 from engine.events import ClaimHeld, ClaimPaid, ClaimPaying
-from engine.replay.state import Claim, Contradiction, Team
+from engine.replay.state import SELLING, Claim, Contradiction, Team
 
 if TYPE_CHECKING:
     from engine.replay.shard import Shard
@@ -53,7 +53,8 @@ def paid(shard: "Shard", claim: Claim, event: ClaimPaid, before: str) -> None:
         "other": not own and claim.consent == "1" and team.is_open(event.at_ms),
         "new": not own and opens,
     }
-    if claim.seat == "1" or not fits.get(event.landed, False):
+    sells = shard.offers[claim.offer_id].state in SELLING
+    if claim.seat == "1" or not sells or not fits.get(event.landed, False):
         raise Contradiction(f"{claim} cannot land as {event}")
     claim.team_id = event.team_id
     sit(shard, team, claim, "paid")

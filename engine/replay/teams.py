@@ -51,9 +51,25 @@ def apply(shard: "Shard", event: AnyEvent) -> None:
                 raise Contradiction(f"{team} cannot begin to close")
             if (team.paying, team.paid) != (event.paying, event.paid):
                 raise Contradiction(f"{event} does not count as {team}")
-            team.state = "closing"
+            _close(shard, team, event)
         case Decided():
             _decide(shard, event)
+
+
+def is_honoured(shard: "Shard", team: Team) -> bool:
+    """Whether its campaign was cancelled with the promise that who has paid gets it."""
+    offer = shard.offers[team.offer_id]
+    is_cancelled = (offer.state, offer.config.on_cancel) == ("cancelled", "honour")
+    return is_cancelled and team.kind == "team" and team.paid > 0
+
+
+def _close(shard: "Shard", team: Team, event: Closing) -> None:
+    team.state = "closing"
+    if event.deadline_ms:
+        is_cancelled = shard.offers[team.offer_id].state == "cancelled"
+        if not is_cancelled or not event.at_ms <= event.deadline_ms <= team.deadline_ms:
+            raise Contradiction(f"{event} is no deadline for {team}")
+        team.deadline_ms = event.deadline_ms
 
 
 def _counted(shard: "Shard", event: SeatEvent) -> Team:
@@ -73,6 +89,8 @@ def _open(shard: "Shard", event: TeamOpened) -> None:
     config = shard.configs[event.offer_id]
     if event.team_id in shard.teams or config.team is None:
         raise Contradiction(f"{event} is there already, or its offer has no teams")
+    if shard.offers[event.offer_id].state != "open":
+        raise Contradiction(f"{event} of an offer that opens no team")
     team = shard.teams[event.team_id] = Team(
         team_id=event.team_id,
         kind=event.team_kind,
@@ -127,8 +145,12 @@ def _move(shard: "Shard", event: SeatMoved) -> None:
 
 def _subsidise(shard: "Shard", event: TeamSubsidised) -> None:
     team, offer = undecided(shard, event.team_id), shard.offers[event.offer_id]
-    offer.subsidised += event.seats
     rules = offer.config.team
+    if event.honour:
+        if team.state != "closing" or not is_honoured(shard, team):
+            raise Contradiction(f"{event} is not what {team} was promised")
+    else:
+        offer.subsidised += event.seats
     if rules is None or offer.subsidised > rules.subsidy_max:
         raise Contradiction(f"{event} goes beyond the budget of {offer}")
     team.count("subsidy", event.seats)
@@ -157,11 +179,14 @@ def _decide(shard: "Shard", event: Decided) -> None:
     reached = team.kind == "crowd" and team.step > 0
     empty = team.kind == "team" and team.taken == team.subsidy
     closed = team.state == "closing" and team.held + team.paying == 0
+    is_cancelled = shard.offers[team.offer_id].state == "cancelled"
+    over = closed and not formed and not full and not reached
     fits = {
         "full": formed and full,
         "reached": formed and reached and closed,
         "empty": not formed and empty,
-        "deadline": not formed and not full and not reached and closed,
+        "deadline": over and not is_cancelled,
+        "cancelled": over and is_cancelled and not is_honoured(shard, team),
     }
     if not fits.get(event.why, False):
         raise Contradiction(f"{event} does not fit {team}")

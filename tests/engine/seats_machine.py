@@ -33,9 +33,12 @@ places = st.integers(0, 30)
 attempts = st.sampled_from(("att_1", "att_1", "att_2"))
 
 
-def rules_of(offer_id: str, late: str, closing_max_ms: int, charging: str) -> OfferConfig:
+def rules_of(
+    offer_id: str, late: str, closing_max_ms: int, charging: str, on_cancel: str = "finish"
+) -> OfferConfig:
     """The three offers' rules: one campaign, wide windows, tight limits."""
     limits: dict[str, Any] = {"per_order_max": 2, "per_buyer_max": 2, "per_campaign_max": 4}
+    limits["on_cancel"] = on_cancel
     if offer_id == "ofr_c":
         prices = STEPS[0][1:] if charging == "low" else ("prc_1", 1_000)
         crowd = crowd_rules(steps=STEPS, charging=charging, closing_max_ms=closing_max_ms)
@@ -59,16 +62,24 @@ class Seats(Parity):
         late=st.sampled_from(LANDINGS),
         closing_max_ms=st.sampled_from((0, 0, HOUR_MS)),
         charging=st.sampled_from(("low", "low", "regular")),
+        on_cancel=st.sampled_from(("finish", "refund", "honour")),
     )
     def begin(
-        self, totals: tuple[int, int, int], late: str, closing_max_ms: int, charging: str
+        self,
+        totals: tuple[int, int, int],
+        late: str,
+        closing_max_ms: int,
+        charging: str,
+        on_cancel: str,
     ) -> None:
         self.world.run(self._begin())
         self.looked: set[str] = set()
         self.began_ms = now_ms()
         self.facts: list[str] = []
         for offer_id, total in zip(("ofr_2", "ofr_3", "ofr_c"), totals, strict=True):
-            rules = self.configs[offer_id] = rules_of(offer_id, late, closing_max_ms, charging)
+            rules = self.configs[offer_id] = rules_of(
+                offer_id, late, closing_max_ms, charging, on_cancel
+            )
             self._offer_open(offer_id, rules, total)
         # Something to go on with: two captains who agreed to be moved, one of new customers.
         for offer_id, buyer_id in (("ofr_2", "mbr_1"), ("ofr_2", "mbr_2"), ("ofr_3", "mbr_3")):
@@ -282,9 +293,12 @@ class Seats(Parity):
 
     # Late, or most runs would be about nothing but a closed offer.
     @precondition(lambda self: self.model.seq >= 25)
-    @rule(offer_id=offers)
-    def offer_closes(self, offer_id: str) -> None:
-        named: dict[str, Any] = {"command_id": f"cmd_close_{offer_id}", "state": "closed"}
+    @rule(
+        offer_id=offers,
+        state=st.sampled_from(("cancelled", "cancelled", "cancelled", "closed", "frozen")),
+    )
+    def offer_closes(self, offer_id: str, state: str) -> None:
+        named: dict[str, Any] = {"command_id": f"cmd_{state}_{offer_id}", "state": state}
         self.check(
             lambda: self.bench.inventory.offer_close(0, offer_id, **named),
             lambda at, _: decide.offer_close(self.model, offer_id=offer_id, **named, now_ms=at),

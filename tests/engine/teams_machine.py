@@ -3,6 +3,7 @@
 Seats are taken in `seats_machine`; here is what becomes of them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -123,12 +124,24 @@ class TeamScripts(Seats):
             lambda at, _: decide.sweep(self.model, batch=batch, now_ms=at),
         )
 
-    @rule(batch=st.integers(1, 3), again_ms=st.sampled_from((0, 0, HOUR_MS)))
-    def close(self, batch: int, again_ms: int) -> None:
-        self._close(batch, again_ms)
+    @rule(
+        batch=st.integers(1, 3),
+        again_ms=st.sampled_from((0, 0, HOUR_MS)),
+        named=st.sampled_from((True, True, False)),
+    )
+    def close(self, batch: int, again_ms: int, named: bool) -> None:
+        """Some are named as teams of a cancelled offer, whether they are or not."""
+        early = [one.team_id for one in self.undecided()] if named else []
+        decided = [one.team_id for one in self.model.teams.values() if not one.is_undecided]
+        self._close(batch, again_ms, early=[*early, *decided[:1], "tem_x"])
 
-    def _close(self, batch: int, again_ms: int) -> None:
+    def _close(self, batch: int, again_ms: int, early: Sequence[str] = ()) -> None:
         before = self.scores()
+        cancelled = [
+            one.team_id
+            for one in self.undecided()
+            if one.team_id in early and self.model.offers[one.offer_id].state == "cancelled"
+        ]
 
         def due(at: int) -> list[str]:
             passed = sorted((score, one) for one, score in before.items() if score <= at)
@@ -136,13 +149,14 @@ class TeamScripts(Seats):
 
         begun = now_ms()
         self.check(
-            lambda: self.world.teams.close(0, batch, again_ms=again_ms),
-            lambda at, _: decide_teams.team_close(self.model, due=due(at), now_ms=at),
+            lambda: self.world.teams.close(0, batch, again_ms=again_ms, early=early),
+            lambda at, _: decide_teams.team_close(self.model, due=due(at), early=early, now_ms=at),
             but=DEADLINES.encode(),
         )
-        self.looked.update(due(begun))
+        looked = {*due(begun), *cancelled}
+        self.looked.update(looked)
         for one, score in self.scores().items():
-            if one in due(begun):
+            if one in looked:
                 assert begun - 5 <= score - again_ms <= now_ms() + 5
             else:
                 assert score == before[one]
@@ -250,12 +264,14 @@ class TeamScripts(Seats):
         place=places,
         seats=st.sampled_from((1, 1, 2)),
         again=st.sampled_from((False, False, False, True)),
+        honour=st.booleans(),
     )
-    def subsidise(self, place: int, seats: int, again: bool) -> None:
+    def subsidise(self, place: int, seats: int, again: bool, honour: bool) -> None:
         named: dict[str, Any] = {
             "team_id": self.pick([*sorted(self.model.teams), "tem_x"], place),
             "seats": seats,
             "command_id": "cmd_again" if again else self.fresh("cmd"),
+            "honour": honour,
         }
         self.check(
             lambda: self.world.teams.subsidise(0, **named),
