@@ -155,7 +155,8 @@ class TeamTold(_Said, frozen=True, kw_only=True, tag="team_event"):
     """Replaces nothing: `what` has just happened, `team.opened`, `team.seat_filled`,
     `team.seat_left`, `team.formed`, `team.failed`, `crowd.reached`, `crowd.formed` …
 
-    `nickname`: of who opened or joined; `paid` seats after it; `step` of a crowd's ladder.
+    `nickname`: of who opened or joined; `paid` seats after it; `step` of a crowd's ladder; `why`
+    it was decided: `full`, `reached`, `deadline`, `empty` or `cancelled`.
     """
 
     team_id: str
@@ -164,6 +165,7 @@ class TeamTold(_Said, frozen=True, kw_only=True, tag="team_event"):
     nickname: str = ""
     paid: int = 0
     step: int = 0
+    why: str = ""
 
 
 class Pin(_Said, frozen=True, kw_only=True, tag="pin"):

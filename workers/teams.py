@@ -3,6 +3,7 @@
 The scripts decide and know the time; this loop only asks, often enough. A team that is closing is
 looked at again and again until it is decided. Who is still paying when the closing is over leaves
 first; then consenting members of a team that would fail are moved (rescue.py); then it is decided.
+Teams of a cancelled campaign do not wait for their deadline (cancelled.py), nor is anybody moved.
 """
 
 import logging
@@ -14,6 +15,7 @@ from campaigns.order.models import Order
 from engine import keys
 from engine.errors import Unavailable
 from engine.teams import Teams
+from workers.cancelled import CancelledTeams, honour
 from workers.loop import Parts, each
 from workers.rescue import Leftover, Member, OpenTeam, plan
 
@@ -29,6 +31,7 @@ class TeamWatch:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._teams = Teams(parts.inventory.wire, parts.inventory.epochs)
+        self._cancelled = CancelledTeams(parts)
 
     async def run_once(self) -> int:
         """A batch of each shard; how many teams past their deadline were looked at."""
@@ -44,8 +47,9 @@ class TeamWatch:
 
     async def _shard(self, shard: int) -> int:
         settings = self._parts.settings
+        early = await self._cancelled.due(shard)
         reply = await self._teams.close(
-            shard, settings.team_batch_max, again_ms=settings.team_again_ms
+            shard, settings.team_batch_max, again_ms=settings.team_again_ms, early=early
         )
         if reply.what != "closing":
             return 0
@@ -79,6 +83,8 @@ class TeamWatch:
 
     async def _decide(self, shard: int, team_id: str) -> None:
         reply = await self._teams.decide(shard, team_id)
+        if reply.what == "honours":
+            await honour(self._parts.db, self._teams, shard, team_id)
         if reply.what in ("formed", "failed"):
             log.info("team %s is %s", team_id, reply.what)
 
@@ -87,7 +93,9 @@ class TeamWatch:
         by_offer: dict[str, list[str]] = {}
         for team_id in closing:
             team = await self._teams.state(shard, team_id)
-            if team.get("kind") == "team" and _would_fail(team):
+            if team.get("kind") != "team" or not _would_fail(team):
+                continue
+            if await self._of_offer(shard, team["offer_id"], "state") != "cancelled":
                 by_offer.setdefault(team["offer_id"], []).append(team_id)
         put_off: set[str] = set()
         for offer_id, team_ids in by_offer.items():

@@ -1,4 +1,4 @@
-"""Campaigns over HTTP: HQ drafts, reviews and publishes."""
+"""Campaigns over HTTP: HQ drafts, reviews, publishes, and cancels when it must."""
 
 from typing import Annotated
 
@@ -6,8 +6,8 @@ from litestar import Controller, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from campaigns.auth import HQ, route
-from campaigns.campaign import publish, service
-from campaigns.campaign.schemas import CampaignIn, CampaignOut, CampaignPage, ReviewIn
+from campaigns.campaign import cancel, publish, service
+from campaigns.campaign.schemas import CampaignIn, CampaignOut, CampaignPage, CancelIn, ReviewIn
 from campaigns.given import TheDb, TheInventory, TheSettings, Who
 
 _MISSING = {404: "No such campaign (`campaign_not_found`)."}
@@ -17,7 +17,7 @@ PAGE_MAX = 200
 
 
 class CampaignController(Controller):
-    """draft → in_review → approved → scheduled → running → ended; or rejected."""
+    """draft → in_review → approved → scheduled → running → ended; or rejected, or cancelled."""
 
     path = "/v1/campaigns"
     tags = ("campaigns",)
@@ -94,3 +94,19 @@ class CampaignController(Controller):
     ) -> CampaignOut:
         """Makes its version and offers; they open on their shard at once, or as soon as it can."""
         return await publish.publish(db, inventory, settings, who, campaign_id)
+
+    @post(
+        "/{campaign_id:str}/cancel",
+        **route(HQ, "Cancel a campaign that is published", {**_MISSING, **_STATE}, status_code=200),
+    )
+    async def cancel(
+        self,
+        campaign_id: FromPath[str],
+        data: JSONBody[CancelIn],
+        who: Who,
+        db: TheDb,
+        inventory: TheInventory,
+    ) -> CampaignOut:
+        """The kill switch: nothing of it can be claimed any more, and open teams end as it was
+        declared in `on_cancel`. Paid orders of other sales stand. A repeat changes nothing."""
+        return await cancel.cancel(db, inventory, who, campaign_id, data.note)

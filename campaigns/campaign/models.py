@@ -27,6 +27,9 @@ class Campaign(Base):
     created_by: Mapped[str] = mapped_column(Text)
     created_at_ms: Mapped[int] = mapped_column(BigInteger)
     review_note: Mapped[str] = mapped_column(Text, default="")
+    cancel_note: Mapped[str] = mapped_column(Text, default="", server_default="")
+    cancelled_by: Mapped[str | None] = mapped_column(Text)
+    cancelled_at_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class CampaignVersion(Base):

@@ -90,6 +90,7 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
         late=offer.late or {"team": "new", "crowd": "seat"}.get(offer.kind, draft.late),
         prices=prices,
         team=team,
+        on_cancel=draft.on_cancel,
     )
     kept = msgspec.to_builtins(config)
     kept[STORES_FIELD] = list(draft.stores)

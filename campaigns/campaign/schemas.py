@@ -29,6 +29,7 @@ SkuId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 StoreId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Kind = Literal["flash", "regular", "team", "crowd"]
 Late = Literal["refund", "retake", "seat", "other", "new"]
+OnCancel = Literal["finish", "refund", "honour"]
 Charging = Literal["pay_low_refund_if_failed", "pay_regular_return_difference"]
 
 
@@ -99,6 +100,7 @@ class CampaignIn(_In, frozen=True, kw_only=True):
     hold_ms: Term | None = None  # None: the house's default
     pay_ms: Term | None = None
     late: Literal["refund", "retake"] = "refund"  # of flash and regular offers
+    on_cancel: OnCancel = "finish"  # what becomes of open teams should it be cancelled
     stores: Annotated[Sequence[StoreId], msgspec.Meta(max_length=STORES_MAX)] = ()  # empty: all
 
 
@@ -109,8 +111,25 @@ class ReviewIn(_In, frozen=True, kw_only=True):
     note: Note = ""
 
 
+class CancelIn(_In, frozen=True, kw_only=True):
+    """Why the campaign is cancelled."""
+
+    note: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """Who cancelled a campaign, when and why."""
+
+    by: str
+    at_ms: int
+    note: str
+
+
 class CampaignOut(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign for HQ. `state` follows the clock once it is scheduled: running, then ended."""
+    """A campaign for HQ. `state` follows the clock once it is scheduled: running, then ended.
+
+    `on_cancel_says`: what a cancellation does to open teams, or has done, in a sentence.
+    """
 
     id: str
     state: str
@@ -120,6 +139,8 @@ class CampaignOut(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     created_at_ms: int
     draft: CampaignIn
+    on_cancel_says: str
+    cancelled: Cancelled | None = None
     offers: tuple["PublishedOffer", ...] = ()
 
 

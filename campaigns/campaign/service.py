@@ -8,11 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.audit_log import record_change
 from campaigns.campaign import rules
+from campaigns.campaign.cancel_words import campaign_says
 from campaigns.campaign.models import Campaign
 from campaigns.campaign.schemas import (
     CampaignIn,
     CampaignOut,
     CampaignPage,
+    Cancelled,
     PublishedOffer,
     ReviewIn,
 )
@@ -170,7 +172,19 @@ def _out(campaign: Campaign, offers: Sequence[Offer]) -> CampaignOut:
         created_by=campaign.created_by,
         created_at_ms=campaign.created_at_ms,
         draft=draft,
+        on_cancel_says=campaign_says(
+            draft.on_cancel, is_cancelled=campaign.cancelled_at_ms is not None
+        ),
+        cancelled=_cancelled(campaign),
         offers=tuple([published(offer) for offer in offers]),
+    )
+
+
+def _cancelled(campaign: Campaign) -> Cancelled | None:
+    if campaign.cancelled_at_ms is None or campaign.cancelled_by is None:
+        return None
+    return Cancelled(
+        by=campaign.cancelled_by, at_ms=campaign.cancelled_at_ms, note=campaign.cancel_note
     )
 
 

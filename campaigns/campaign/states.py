@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.errors import Conflict
 
-Action = Literal["edit", "submit", "approve", "reject", "publish"]
+Action = Literal["edit", "submit", "approve", "reject", "publish", "cancel"]
 
 MOVES: dict[tuple[str, Action], str] = {
     ("draft", "edit"): "draft",
@@ -18,6 +18,7 @@ MOVES: dict[tuple[str, Action], str] = {
     ("in_review", "approve"): "approved",
     ("in_review", "reject"): "rejected",
     ("approved", "publish"): "scheduled",
+    ("scheduled", "cancel"): "cancelled",  # also while it runs, not once it has ended
 }
 
 _WAY_OUT = {
@@ -25,7 +26,10 @@ _WAY_OUT = {
     "in_review": "It is in review: approve or reject it first.",
     "rejected": "It was rejected: edit it, then submit it again.",
     "approved": "It is approved: publish it, or edit it (it then needs a new review).",
-    "scheduled": "It is published, and what is published never changes; stock can be added.",
+    "scheduled": "It is published, and what is published never changes; stock can be added, and "
+    "the whole campaign be cancelled.",
+    "ended": "It has ended: nothing of it is on sale any more.",
+    "cancelled": "It was cancelled, and stays so; draft a new one.",
 }
 
 
@@ -33,14 +37,19 @@ def move(state: str, action: Action) -> str:
     """The state after `action`; Conflict `campaign_state` says what is possible instead."""
     after = MOVES.get((state, action))
     if after is None:
-        raise Conflict(
-            "campaign_state",
-            f"This campaign cannot take the step `{action}` now.",
-            _WAY_OUT.get(state, "Nothing was changed."),
-            state=state,
-            possible=sorted(step for from_state, step in MOVES if from_state == state),
-        )
+        raise refuse(state, action)
     return after
+
+
+def refuse(state: str, action: Action) -> Conflict:
+    """Conflict `campaign_state`: not from this state."""
+    return Conflict(
+        "campaign_state",
+        f"This campaign cannot take the step `{action}` now.",
+        _WAY_OUT.get(state, "Nothing was changed."),
+        state=state,
+        possible=sorted(step for from_state, step in MOVES if from_state == state),
+    )
 
 
 def shown(state: str, starts_at_ms: int, ends_at_ms: int, now_ms: int) -> str:

@@ -40,7 +40,8 @@ def awaits_launch(config: Mapping[str, Any]) -> bool:
 
 
 class Offer(Base):
-    """One SKU at a price in a campaign. `state`: scheduled, open, closed or frozen.
+    """One SKU at a price in a campaign. `state`: scheduled, open, closed, frozen, cancelled or
+    finishing (cancelled, and its open teams go on).
 
     `config` is what `offer_open` told the hot store (prices, window, limits, deadlines); it
     changes once, when a host launches the offer, before that script has run.
@@ -51,6 +52,7 @@ class Offer(Base):
         CheckConstraint("held >= 0 AND sold >= 0 AND total >= 0", name="offers_not_negative"),
         CheckConstraint("held + sold <= total", name="offers_guard"),
         Index("offers_campaign", "campaign_id"),
+        Index("offers_cancelled", "shard", "id", postgresql_where=text("state = 'cancelled'")),
         Index("offers_sku", "sku_id"),  # the price guard looks for what is on sale of a SKU
     )
 
@@ -68,7 +70,7 @@ class Offer(Base):
 
 
 class OfferCommand(Base):
-    """An `open`, `restock` or `close` that HQ decided; idempotent by `id`."""
+    """An `open`, `restock`, `close` or `cancel` that HQ decided; idempotent by `id`."""
 
     __tablename__ = "offer_commands"
     __table_args__ = (

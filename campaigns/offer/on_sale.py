@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, cast, select
+from sqlalchemy import BigInteger, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.campaign.models import Campaign
@@ -69,7 +69,16 @@ async def prices_on_sale(
         .join(Campaign, Campaign.id == Offer.campaign_id)
         .where(
             Offer.sku_id.in_(sku_ids),
-            Offer.state.in_(("scheduled", "open")),
+            or_(
+                and_(Campaign.state != "cancelled", Offer.state.in_(("scheduled", "open"))),
+                # A cancelled campaign sells nothing more but seats of teams that may finish.
+                and_(
+                    Campaign.state == "cancelled",
+                    Offer.state.in_(("open", "finishing")),
+                    Offer.kind.in_(("team", "crowd")),
+                    func.coalesce(Offer.config["on_cancel"].astext, "finish") == "finish",
+                ),
+            ),
             ends > from_ms,
             starts < until_ms,
         )

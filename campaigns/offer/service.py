@@ -70,6 +70,10 @@ async def _run(
             return await inventory.offer_close(
                 shard, offer_id, command_id=command.id, state=state, epoch=epoch
             )
+        case "cancel":
+            return await inventory.offer_close(
+                shard, offer_id, command_id=command.id, state="cancelled", epoch=epoch
+            )
         case _:
             raise AssertionError(f"offer command {command.id} is a {command.kind!r}")
 

@@ -92,7 +92,8 @@ async def _view(db: Database, inventory: Inventory, teams: Teams, listed: Listed
 
 
 def _phase(listed: Listed, state: str, now: int) -> str:
-    if state in ("closed", "frozen"):
+    goes_on = state == "finishing" and listed.config.kind == "crowd"
+    if state not in ("scheduled", "open") and not goes_on:
         return "closed"
     if listed.waits:
         return "waiting" if now < listed.config.ends_at_ms else "ended"

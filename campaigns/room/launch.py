@@ -32,7 +32,7 @@ async def launch(
     """Open the offer after its countdown; a repeat answers what the first launch decided.
 
     Missing `room_not_found`; Conflict `room_state`, `not_launchable`, `already_launched`,
-    `outside_campaign`; Unprocessable `not_on_shelf`.
+    `outside_campaign`, `campaign_cancelled`; Unprocessable `not_on_shelf`.
     """
     commands: list[str] = []
     async with rooms.db.begin() as session:
@@ -45,6 +45,12 @@ async def launch(
                 "not_launchable",
                 "This offer opens by its schedule.",
                 "Nothing was changed. Only a flash that was approved for it is launched by a host.",
+            )
+        if offer.state == "cancelled":
+            raise Conflict(
+                "campaign_cancelled",
+                "This offer's campaign was cancelled.",
+                "Nothing was changed, and nothing of it is sold any more.",
             )
         command_id = _command_id(offer.id)
         if awaits_launch(offer.config):

@@ -160,6 +160,13 @@ def _settled_stock(offer: Offer) -> Stock | None:
     )
 
 
+def _for_rooms(offer: Offer, state: str) -> str:
+    """A cancelled offer is closed; while its crowd may finish it can still be bought."""
+    if state == "finishing":
+        return "open" if offer.kind == "crowd" else "closed"
+    return "closed" if state == "cancelled" else state
+
+
 def offer_card(offer: Offer, sku: Sku, state: str = "", *, at_ms: int | None = None) -> OfferNow:
     """What a room says of an offer; `state` overrules the settled one."""
     config = msgspec.convert(offer.config, OfferConfig)
@@ -169,7 +176,7 @@ def offer_card(offer: Offer, sku: Sku, state: str = "", *, at_ms: int | None = N
         name=without_personal(sku.name),
         sku_id=sku.id,
         offer_kind=offer.kind,
-        state=msgspec.convert(state or offer.state, OfferStateWord),
+        state=msgspec.convert(_for_rooms(offer, state or offer.state), OfferStateWord),
         prices=tuple(Price(*price) for price in config.prices),
         shelf_price_fen=sku.shelf_price_fen,
         mall_price_fen=sku.mall_price_fen,

@@ -114,7 +114,7 @@ class OpenTeamList:
             *(self._teams.state(shard, team_id) for team_id in ids),
         )
         teams = [from_hot(team_id, hot) for team_id, hot in zip(ids, found, strict=True) if hot]
-        if offer.get("state") != "open":  # closed: nobody is seated any more
+        if offer.get("state") not in ("open", "finishing"):  # nobody is seated any more
             offer, teams = {}, []
         teams = [team for team in teams if team.state == "forming" and team.left]
         captains = {team.captain_id for team in teams}

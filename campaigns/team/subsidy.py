@@ -143,10 +143,19 @@ async def apply_team_command(
         return "done"
     if command.outcome is not None:
         return command.outcome
+    honour = command.kind == "honour"
     reply = await teams.subsidise(
-        command.shard, command.team_id, command_id=command_id, seats=command.seats, epoch=epoch
+        command.shard,
+        command.team_id,
+        command_id=command_id,
+        seats=command.seats,
+        honour=honour,
+        epoch=epoch,
     )
-    if reply.what in REFUSALS:
+    # A promise is refused for good only by a decided team: a store that was lost may have to
+    # learn again that its offer was cancelled.
+    is_final = not honour or reply.details[:1] in (("formed",), ("failed",))
+    if reply.what in REFUSALS and is_final:
         async with db.begin() as session:
             await session.execute(
                 update(TeamCommand)

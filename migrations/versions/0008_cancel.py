@@ -1,4 +1,4 @@
-"""A place kept for cancel; see the file of that name in ../sql."""
+"""The kill switch of a campaign; its statements are in ../sql."""
 
 from pathlib import Path
 

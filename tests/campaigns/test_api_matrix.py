@@ -23,6 +23,7 @@ ROLES: tuple[Role, ...] = ("customer", "hq", "guide", "load")
 BODIES: dict[str, dict[str, Any]] = {
     "CampaignIn": draft(),
     "ReviewIn": {"decision": "approve"},
+    "CancelIn": {"note": "matrix"},
     "RestockIn": {"units": 1},
     "CloseIn": {"reason": "matrix"},
     "ClaimIn": {"qty": 1, "price_id": "prc_1"},

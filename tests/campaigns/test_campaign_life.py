@@ -60,7 +60,7 @@ async def test_from_draft_to_sale(api: World) -> None:
     assert published["shard"] == shard_of(campaign_id, 4)
     assert (await _step(api, campaign_id, "publish"))[1]["code"] == "campaign_state"
     edited = await api.http.put(f"/v1/campaigns/{campaign_id}", json=better, headers=hq)
-    assert edited.json()["possible"] == []
+    assert edited.json()["possible"] == ["cancel"]
     assert await _audited(api, campaign_id) == [
         "campaign.create",
         "campaign.submit",

@@ -167,7 +167,7 @@ async def test_a_crowd_that_was_not_reached_fails(sale: Sale, on_cancel: str) ->
 async def test_honour_fills_the_missing_seats_outside_of_the_budget(sale: Sale) -> None:
     await sale.offers("honour", subsidy_max=1)
     team_id, _ = await sale.opened("cap")
-    honour = {"seats": 1, "honour": True}
+    honour: dict[str, Any] = {"seats": 1, "honour": True}
     early = await sale.teams.subsidise(0, team_id, command_id="too-early", **honour)
     assert early.what == "not_open"
     await sale.cancel()

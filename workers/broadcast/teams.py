@@ -57,6 +57,7 @@ async def team_events(
                 nickname=names.get(buyers.get(event.seq, ""), ""),
                 paid=getattr(event, "paid", 0),
                 step=getattr(event, "step", 0),
+                why=event.why if isinstance(event, Decided) else "",
             ),
         )
         for event in events

@@ -17,8 +17,10 @@ Command = list[str]
 
 TEAMS = text(
     "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state, paid,"
-    " subsidy, step, deadline_ms, decided_at_ms FROM teams WHERE shard = :shard"
-    " ORDER BY opened_at_ms DESC, id"
+    " subsidy, step, deadline_ms, decided_at_ms,"
+    " subsidy - coalesce((SELECT sum(c.seats) FROM team_commands c WHERE c.team_id = teams.id"
+    " AND c.kind = 'honour' AND c.applied_seq IS NOT NULL), 0) AS budgeted"
+    " FROM teams WHERE shard = :shard ORDER BY opened_at_ms DESC, id"
 )
 _PLAIN = (
     *("kind", "state", "offer_id", "campaign_id", "version", "opener_id", "captain_id", "size"),
@@ -64,7 +66,7 @@ class RebuiltTeams:
         """What the offer's teams make of its hash: the seats filled, a crowd's price."""
         fields = {}
         mine = [row for row in self._rows.values() if row["offer_id"] == offer_id]
-        if subsidised := sum(row["subsidy"] for row in mine):
+        if subsidised := sum(row["budgeted"] for row in mine):
             fields["subsidised"] = str(subsidised)
         rules = config.team
         if rules is not None and rules.charging == "low":
@@ -95,12 +97,15 @@ class RebuiltTeams:
         if not undecided:
             ends = [["PEXPIREAT", key, keep], ["PEXPIREAT", f"{key}:seats", keep]]
             return [*commands, *ends]
+        # A cancelled campaign lets it close before its time: nobody waits for that to come.
         deadline = str(row["deadline_ms"])
+        closing = row["state"] == "closing"
         if row["kind"] == "crowd":
-            return [*commands, ["ZADD", self._deadlines, deadline, team_id]]
+            return [*commands, ["ZADD", self._deadlines, "0" if closing else deadline, team_id]]
         taken = row["subsidy"] + sum(counts[name] for name in _LIVE)
-        # Its end was lost with the store: nobody waits for the deadline to hear of it.
-        is_over = taken == row["subsidy"] or counts["paid"] + row["subsidy"] >= row["size"]
+        # Its end was lost with the store: nobody waits for the deadline to hear of it, either.
+        full = counts["paid"] + row["subsidy"] >= row["size"]
+        is_over = taken == row["subsidy"] or full or closing
         commands.append(["ZADD", self._deadlines, "0" if is_over else deadline, team_id])
         if row["state"] == "forming" and taken < row["size"]:
             commands.append(
