@@ -35,10 +35,12 @@ from campaigns.room.controller import RoomController
 from campaigns.room.doors import DoorsController
 from campaigns.room.service import Rooms
 from campaigns.sign_in.controller import SignInController
+from campaigns.team.budget import SubsidyBudgetController
 from campaigns.team.controller import TeamController
 from campaigns.team.live_controller import TeamLiveController
 from campaigns.team.open_list import OpenTeamList
 from campaigns.team.sharing_controller import SharingController
+from campaigns.waiting.controller import WaitingController
 
 _BEFORE = "/v1/offers/"
 CONTROLLERS = (
@@ -46,8 +48,10 @@ CONTROLLERS = (
     CampaignController,
     OfferController,
     ClaimController,
+    WaitingController,
     TeamController,
     TeamLiveController,
+    SubsidyBudgetController,
     SharingController,
     PaymentController,
     OrderController,
@@ -119,6 +123,7 @@ def create_framework(parts: Parts) -> Litestar:
         "db": parts.db,
         "inventory": parts.inventory,
         "teams": parts.teams,
+        "waiting": parts.waiting,
         "catalog": parts.catalog,
         "tokens": parts.tokens,
         "passwords": parts.passwords,

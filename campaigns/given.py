@@ -23,6 +23,7 @@ from engine.room_tokens import RoomTokens
 from engine.settings import Settings
 from engine.teams import Teams
 from engine.tokens import Access, TokenKeys
+from engine.waiting import Waiting
 
 Who = NamedDependency[Access]
 Visitor = NamedDependency[Access | None]
@@ -30,6 +31,7 @@ TheSettings = NamedDependency[Settings]
 TheDb = NamedDependency[Database]
 TheInventory = NamedDependency[Inventory]
 TheTeams = NamedDependency[Teams]
+TheWaiting = NamedDependency[Waiting]
 TheCatalog = NamedDependency[Catalog]
 TheTokens = NamedDependency[TokenKeys]
 ThePasswords = NamedDependency[Passwords]

@@ -10,6 +10,7 @@ from campaigns.refund import models as refund
 from campaigns.room import models as room
 from campaigns.sku import models as sku
 from campaigns.team import models as team
+from campaigns.waiting import models as waiting
 from engine import models as shard
 from engine.db import Base
 from engine.ledger import models as ledger
@@ -30,4 +31,5 @@ __all__ = [
     "shard",
     "sku",
     "team",
+    "waiting",
 ]

@@ -30,6 +30,7 @@ from engine.shards import Epochs
 from engine.store import check_database, check_hot_store, connect
 from engine.teams import Teams
 from engine.tokens import TokenKeys
+from engine.waiting import Waiting
 from engine.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Parts:
     redis: Redis
     inventory: Inventory
     teams: Teams
+    waiting: Waiting
     catalog: Catalog
     tokens: TokenKeys
     passwords: Passwords
@@ -76,7 +78,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(db.close)
         await _patiently(settings, lambda: check_hot_store(redis, unsafe=settings.unsafe_store))
         await _patiently(settings, lambda: check_database(db, unsafe=settings.unsafe_store))
-        inventory, teams, catalog = await _open_engine(stack, settings, db)
+        inventory, teams, waiting, catalog = await _open_engine(stack, settings, db)
         passwords = Passwords(
             threads_max=settings.password_threads_max, waiting_max=settings.password_waiting_max
         )
@@ -100,6 +102,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             redis=redis,
             inventory=inventory,
             teams=teams,
+            waiting=waiting,
             catalog=catalog,
             tokens=tokens,
             passwords=passwords,
@@ -120,7 +123,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 async def _open_engine(
     stack: AsyncExitStack, settings: Settings, db: Database
-) -> tuple[Inventory, Teams, Catalog]:
+) -> tuple[Inventory, Teams, Waiting, Catalog]:
     """The wire to the hot store, and what is read anew from PostgreSQL beside it."""
     scripts = load_all()
     wire = Wire(settings.redis_url, scripts.values(), in_flight_max=settings.claims_in_flight_max)
@@ -142,10 +145,11 @@ async def _open_engine(
         raise RefusedStart(
             "not_migrated", "The database has no (or an old) schema; run `kaituan migrate`."
         ) from error
-    lag_max_ms = settings.settle_lag_max_ms
+    lag_max_ms, scan_max = settings.settle_lag_max_ms, settings.wait_scan_max
     return (
-        Inventory(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms),
+        Inventory(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms, wait_scan_max=scan_max),
         Teams(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms),
+        Waiting(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms, wait_scan_max=scan_max),
         catalog,
     )
 

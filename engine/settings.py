@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Waiting lists
     wait_max: int = 10_000  # who may wait for an offer
     wait_scan_max: int = 50  # entries looked at by a script that frees units
-    wait_look_max: int = 200  # calls of an offer's list in a turn
+    wait_look_max: int = 200  # lists looked at in a turn, and calls for one of them
     wait_look_every_ms: int = 1_000
 
     # Rooms: logs and broadcaster

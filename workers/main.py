@@ -1,7 +1,7 @@
 """`python -m workers.main`: the process that does what happens next.
 
-Sweeps lapsed holds, ends unpaid payments, decides teams at their deadline, books crowds, sends
-refunds and repeats what is not applied yet.
+Sweeps lapsed holds, ends unpaid payments, decides teams at their deadline, books crowds, looks
+at waiting lists, sends refunds and repeats what is not applied yet.
 Waits for stores that are away, at the start as later; refuses one that it may not trust.
 SIGTERM and SIGINT drain: the turns under way are finished, at most for DRAIN_S.
 """
@@ -34,6 +34,7 @@ from workers.crowds import CrowdBooks
 from workers.loop import Loop, Parts, backoff_ms, describe, is_outage, wait_any
 from workers.repeats import Repeats
 from workers.teams import TeamWatch
+from workers.waiting import WaitWatch
 
 log = logging.getLogger("worker")
 
@@ -84,6 +85,12 @@ def loops_of(parts: Parts) -> list[Loop]:
             batch_max=settings.book_batch_max,
         ),
         make(
+            "waits",
+            WaitWatch(parts).run_once,
+            every_ms=settings.wait_look_every_ms,
+            batch_max=settings.wait_look_max,
+        ),
+        make(
             "repeats",
             Repeats(parts).run_once,
             every_ms=settings.repeat_every_ms,
@@ -114,7 +121,13 @@ async def wired(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(wire.close)
         await epochs.start()
         stack.push_async_callback(epochs.close)
-        inventory = Inventory(wire, epochs, scripts, settle_lag_max_ms=settings.settle_lag_max_ms)
+        inventory = Inventory(
+            wire,
+            epochs,
+            scripts,
+            settle_lag_max_ms=settings.settle_lag_max_ms,
+            wait_scan_max=settings.wait_scan_max,
+        )
         yield Parts(db, inventory, provider, PROVIDER_NAME, settings)
 
 

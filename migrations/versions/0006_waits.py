@@ -1,4 +1,4 @@
-"""A place kept for waits; see the file of that name in ../sql."""
+"""Waiting lists."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-TABLES: tuple[str, ...] = ()
+TABLES: tuple[str, ...] = ("waits",)
 
 
 def upgrade() -> None:

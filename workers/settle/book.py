@@ -51,13 +51,20 @@ class OrderNow(msgspec.Struct, kw_only=True):
 
 
 class OfferNow(msgspec.Struct):
-    """An offer's guarded counters while folding."""
+    """An offer's guarded counters while folding, and what of it never changes.
+
+    `promised` is the ladder (seats, price_id, fen) of a crowd with the upgrade guarantee.
+    """
 
     id: str
     state: str
     total: int
     held: int
     sold: int
+    campaign_id: str
+    sku_id: str
+    kind: str
+    promised: list[list[Any]] | None = None
 
 
 class TeamNow(msgspec.Struct, kw_only=True):
@@ -80,12 +87,27 @@ class TeamNow(msgspec.Struct, kw_only=True):
     step: int = 0
     decided_at_ms: int | None = None
     booked_at_ms: int | None = None
+    guarantee_due: bool = False
     fresh: bool = False
 
     @property
     def is_decided(self) -> bool:
         """Formed or failed."""
         return self.decided_at_ms is not None
+
+
+class WaitNow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of a waiting list."""
+
+    offer_id: str
+    buyer_id: str
+    qty: int
+    price_id: str
+    idem_key: str
+    body_hash: str
+    touch: str
+    place: int
+    joined_at_ms: int
 
 
 class TeamCommandNow(msgspec.Struct):
@@ -95,6 +117,15 @@ class TeamCommandNow(msgspec.Struct):
     team_id: str
     amount_fen: int
     applied: bool
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """A crowd formed at `final_fen` a unit: who paid more by `formed_at_ms` gets the difference."""
+
+    campaign_id: str
+    sku_id: str
+    formed_at_ms: int
+    final_fen: int
 
 
 class Intents(msgspec.Struct, frozen=True):
@@ -160,12 +191,15 @@ class Book(msgspec.Struct, kw_only=True):
     commands: dict[str, bool] = {}  # known offer commands, and whether they were applied
     team_commands: dict[str, TeamCommandNow] = {}
     intents: dict[str, Intents] = {}  # by payment of those members; missing: none
+    promises: dict[tuple[str, str], Promise] = {}  # by campaign and SKU
     attempts: set[str] = set()  # known payment attempts
     credits: dict[str, dict[str, Any]] = {}  # claim_id → snapshot for the order
 
     touched_orders: set[str] = set()
     touched_offers: set[str] = set()
     touched_teams: set[str] = set()
+    waits: dict[tuple[str, str], WaitNow | None] = {}  # by (offer, buyer); None: not any more
+    touched_waits: set[tuple[str, str]] = set()
     applied_commands: dict[str, int] = {}
     applied_team_commands: dict[str, int] = {}
     applied_attempts: dict[str, int] = {}

@@ -16,11 +16,15 @@ from engine.events import (
     OfferRestocked,
     PaymentLate,
     PaymentRefused,
+    WaitJoined,
+    WaitLeft,
+    WaitSkipped,
 )
 from engine.ids import order_id_of
 from workers.settle.book import Book, FactNow, GuardTrip, NewRefund, OfferNow, OrderNow, Poison
-from workers.settle.booking import book_standing
+from workers.settle.booking import book_guarantee, book_standing
 from workers.settle.fold_teams import book_seat, fold_team, team_of
+from workers.settle.waiting import fold_wait, served
 
 # event → claim_states it may find. `paying` may find paying: after a rebuild it is said again.
 FROM: dict[type, frozenset[str]] = {
@@ -50,6 +54,8 @@ def fold(book: Book, event: AnyEvent) -> None:
             _back(book, event, "refused", event.why)
         case OfferOpened() | OfferRestocked() | OfferClosed():
             _offer(book, event)
+        case WaitJoined() | WaitLeft() | WaitSkipped():
+            fold_wait(book, event)
         case _:
             fold_team(book, event)
 
@@ -101,6 +107,7 @@ def _held(book: Book, event: ClaimHeld) -> None:
         raise Poison(f"no published version {event.version} of campaign {event.campaign_id}")
     if event.team_id:
         team_of(book, event.team_id, event.offer_id)
+    served(book, event)
     rejected = offer.held + offer.sold + event.qty > offer.total
     book.orders[event.claim_id] = OrderNow(
         id=order_id_of(event.claim_id),
@@ -179,6 +186,7 @@ def _paid(book: Book, event: ClaimPaid) -> None:
         book.paid_attempts[event.attempt_id] = event.seq
     if team is None:
         book_standing(book, order, event.at_ms)
+        book_guarantee(book, order)
         return
     order.team_id = team.id
     if event.landed:

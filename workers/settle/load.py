@@ -37,21 +37,26 @@ from workers.settle.book import (
     Intents,
     OfferNow,
     OrderNow,
+    Promise,
     RefundNow,
     TeamCommandNow,
     TeamNow,
 )
+from workers.settle.booking import COVERED
+from workers.settle.waiting import load_waits
 
 RULE = "v1"
 
 _OFFERS = text(
-    "SELECT id, state, total, held, sold FROM offers WHERE id = ANY(CAST(:ids AS text[])) "
-    "ORDER BY id FOR UPDATE"
+    "SELECT id, state, total, held, sold, campaign_id, sku_id, kind,"
+    " CASE WHEN config -> 'upgrade_guarantee' = 'true' THEN config -> 'team' -> 'steps' END"
+    " FROM offers WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE"
 )
 # Other rows point to teams: only FOR NO KEY UPDATE lets them be inserted meanwhile.
 _TEAMS = text(
     "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state,"
-    " opened_at_ms, deadline_ms, why, paid, subsidy, step, decided_at_ms, booked_at_ms FROM teams"
+    " opened_at_ms, deadline_ms, why, paid, subsidy, step, decided_at_ms, booked_at_ms,"
+    " guarantee_due FROM teams"
     " WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR NO KEY UPDATE"
 )
 ORDER_COLUMNS = (
@@ -77,6 +82,14 @@ _INTENTS = text(
 _TEAM_COMMANDS = text(
     "SELECT id, team_id, amount_fen, applied_seq IS NOT NULL FROM team_commands"
     " WHERE id = ANY(CAST(:ids AS text[]))"
+)
+# Crowds that formed with the guarantee; at most one of a SKU and campaign (kind_rules.py).
+_PROMISES = text(
+    "SELECT f.campaign_id, f.sku_id, t.decided_at_ms,"
+    " CAST(f.config -> 'team' -> 'steps' -> (t.step - 1) ->> 2 AS bigint)"
+    " FROM offers f JOIN teams t ON t.offer_id = f.id"
+    " WHERE f.campaign_id = ANY(CAST(:ids AS text[])) AND f.kind = 'crowd'"
+    " AND f.config -> 'upgrade_guarantee' = 'true' AND t.state = 'formed'"
 )
 _FACTS = text(
     "SELECT id, amount_fen, outcome, order_id, claim_id FROM payment_facts "
@@ -107,6 +120,7 @@ async def load_book(
     offer_ids = {event.offer_id for event in events}
     for row in await _rows(session, _OFFERS, offer_ids):
         book.offers[row[0]] = OfferNow(*row)
+    await _load_promises(session, book, events)
     await _load_teams(session, book, events)
     await _load_orders(session, book, events)
     payments = (ClaimPaid, PaymentLate, PaymentRefused)
@@ -124,8 +138,26 @@ async def load_book(
     paying = (ClaimPaying, ClaimPaid, ClaimReleased)
     attempts = {event.attempt_id for event in events if isinstance(event, paying)} - {""}
     book.attempts = {row[0] for row in await _rows(session, _ATTEMPTS, attempts)}
+    await load_waits(session, book, events)
     await _load_credits(session, book, [event for event in events if isinstance(event, ClaimHeld)])
     return book
+
+
+async def _load_promises(session: AsyncSession, book: Book, events: Sequence[AnyEvent]) -> None:
+    """What formed crowds promised to orders that these events make stand; most batches have none.
+
+    A crowd and the orders it covers are of one shard, whose events are settled one batch after
+    the other: whichever of the crowd's forming and an order's standing is settled second sees
+    the first.
+    """
+    standing = {event.offer_id for event in events if isinstance(event, ClaimPaid | TeamFormed)}
+    campaigns = {
+        offer.campaign_id
+        for offer_id in standing
+        if (offer := book.offers.get(offer_id)) is not None and offer.kind in COVERED
+    }
+    for row in await _rows(session, _PROMISES, campaigns):
+        book.promises[row[0], row[1]] = Promise(*row)
 
 
 async def _load_teams(session: AsyncSession, book: Book, events: Sequence[AnyEvent]) -> None:

@@ -1,4 +1,4 @@
-"""Rebuild a shard's hot state from PostgreSQL: offers, claims, limits, answers, seats and teams.
+"""Rebuild a shard's hot state from PostgreSQL: offers, claims, limits, answers, teams and lists.
 
 Read are offers that were opened and the orders of campaigns that are not past their keeping
 time, by `claim_state` (never by their money's state). A held order with an open payment attempt
@@ -23,6 +23,7 @@ from engine.wire import Wire
 from workers.settle import positions
 from workers.settle.mend import mend_teams
 from workers.settle.rebuild_teams import TEAMS, RebuiltTeams
+from workers.settle.rebuild_waits import WAITS, RebuiltWaits
 
 Command = list[str]
 _LIVE = ("held", "paying", "paid")
@@ -64,6 +65,7 @@ class Rebuilder:
         self._shard, self._epoch, self._batch_max = shard, epoch, batch_max
         self._write = load_all()["rebuild_write"]
         self._teams = RebuiltTeams(shard, (), ())
+        self._waits = RebuiltWaits(shard, (), ())
         self._units: dict[str, Counter[str]] = {"held": Counter(), "sold": Counter()}
 
     async def run(self) -> None:
@@ -76,9 +78,11 @@ class Rebuilder:
             await mend_teams(session, self._shard)
             offers = (await session.execute(_OFFERS, {"shard": self._shard})).all()
             teams = (await session.execute(TEAMS, {"shard": self._shard})).mappings().all()
+            waits = (await session.execute(WAITS, {"shard": self._shard})).all()
         configs = {row[0]: msgspec.convert(row[2], OfferConfig) for row in offers}
         kept = {one for one, config in configs.items() if config.keep_until_ms > now_ms()}
         self._teams = RebuiltTeams(self._shard, teams, kept)
+        self._waits = RebuiltWaits(self._shard, waits, kept)
         async for orders in self._orders():
             commands: list[Command] = []
             for order in orders:
@@ -89,7 +93,7 @@ class Rebuilder:
         for offer_id, state, _, total in offers:
             if offer_id in kept:
                 commands += self._offer(offer_id, state, configs[offer_id], total)
-        await self._send(commands + self._teams.commands(configs))
+        await self._send(commands + self._teams.commands(configs) + self._waits.commands())
 
     async def _clear(self) -> None:
         token = keys.token(self._shard).encode()
@@ -178,6 +182,7 @@ class Rebuilder:
         fields = {
             **config.flat(),
             **self._teams.offer_fields(offer_id, config),
+            **self._waits.offer_fields(offer_id),
             "state": state,
             "total": str(total),
             "available": str(total - held - sold),

@@ -14,6 +14,7 @@ from engine.ids import new_id, now_ms
 from engine.incidents import record_incident
 from engine.ledger.post import post
 from workers.settle.book import Book, OrderNow
+from workers.settle.waiting import write_waits
 from workers.settle.write_teams import write_teams
 
 # what COPY fills of a new order, `credit` last; the rest have defaults or stay NULL
@@ -119,6 +120,7 @@ async def write_book(session: AsyncSession, book: Book) -> None:
             _UPDATE_OFFERS, {name: [getattr(offer, name) for offer in offers] for name in names}
         )
     await write_teams(session, book)
+    await write_waits(session, book)
     await _write_applied(session, book)
     await _write_refunds(session, book)
     await _write_trips(session, book)

@@ -1,0 +1,1 @@
+"""Waiting lists: who waits for units of a flash or regular offer."""
