@@ -31,11 +31,11 @@ async def raise_alarm(
     )
 
 
-async def end_alarm(session: AsyncSession, cause: str) -> None:
-    """Close the incident `cause` if it is open, in the caller's transaction."""
+async def end_alarm(session: AsyncSession, *causes: str) -> None:
+    """Close those incidents of `causes` that are open, in the caller's transaction."""
     await session.execute(
         update(Incident)
-        .where(Incident.cause == cause, Incident.resolved_at_ms.is_(None))
+        .where(Incident.cause.in_(causes), Incident.resolved_at_ms.is_(None))
         .values(resolved_at_ms=now_ms())
         .execution_options(synchronize_session=False)
     )

@@ -26,6 +26,7 @@ class Team(Base):
 
     `paid` and `subsidy` are seats; `step` the crowd's highest latched one (0: none).
     `booked_at_ms`: its members' splits or refunds are all written; a crowd's come in batches.
+    `guarantee_due`: a formed crowd's difference is not yet written for all other orders of its SKU.
     """
 
     __tablename__ = "teams"
@@ -43,6 +44,7 @@ class Team(Base):
             "decided_at_ms",
             postgresql_where=text("decided_at_ms IS NOT NULL AND booked_at_ms IS NULL"),
         ),
+        Index("teams_guarantee", "decided_at_ms", postgresql_where=text("guarantee_due")),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -63,10 +65,12 @@ class Team(Base):
     deadline_ms: Mapped[int] = mapped_column(BigInteger)
     decided_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     booked_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    guarantee_due: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
 class TeamCommand(Base):
-    """A `subsidise` that HQ decided: `seats` of a team for `amount_fen`; idempotent by `id`.
+    """A `subsidise` that HQ decided, or an `honour` that a cancelled campaign had promised:
+    `seats` of a team for `amount_fen`; idempotent by `id`.
 
     `outcome` says why it could not be done (over_budget, no_seat, not_open); NULL: applied, or
     still to be.

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.audit.differences import differences
 from engine.audit.report import Finding, LawResult
 from engine.audit.sources import Given, pages, snapshot
 from engine.errors import KaituanError
@@ -147,7 +148,10 @@ WHERE f.id IS NULL
 
 
 async def m9_refunds_within_paid(given: Given) -> LawResult:
-    """A payment's refunds are at most what was paid, each cause once and under one number."""
+    """A payment's refunds are at most what was paid, each cause once and under one number.
+
+    A crowd's difference is one of them: due once, to the fen, to each order that it covers.
+    """
     finding = Finding("M9", "refunds never exceed what was paid, each cause has one number")
     async with snapshot(given.db) as session:
         async for page in pages(session, _REFUNDS):
@@ -163,6 +167,7 @@ async def m9_refunds_within_paid(given: Given) -> LawResult:
         async for page in pages(session, _STRAY):
             for row in page:
                 finding.expect(False, f"refund {row['id']} is of no payment: {row['payment_id']}")
+        await differences(session, finding)
         if given.bill:
             await _numbers(given, session, finding)
     return finding.result()

@@ -1,4 +1,4 @@
-"""A place kept for guarantee; see the file of that name in ../sql."""
+"""The upgrade guarantee: which formed crowds still owe their difference to other orders."""
 
 from pathlib import Path
 

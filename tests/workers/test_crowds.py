@@ -139,6 +139,7 @@ async def test_who_cannot_be_booked_holds_up_nobody(stage: Stage) -> None:
     await stage.run("UPDATE orders SET credit = CAST(:c AS jsonb)", c=sound)
     assert await book_all(stage, worker) == 0  # it rests before it tries again
     assert await book_all(stage) == 1
+    assert await stage.scalar(alarm) == 0
     assert await left(stage, team_id) == 0
     assert await stage.scalar("SELECT booked_at_ms IS NOT NULL FROM teams") is True
     await check(stage)

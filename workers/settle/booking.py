@@ -6,10 +6,14 @@ of the intents cannot grow meanwhile.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from engine.ledger.entries import order_split
 from engine.ledger.splits import from_snapshot
 from workers.settle.book import Book, Intents, NewRefund, OrderNow, TeamNow
+
+# Kinds of offers whose orders an upgrade guarantee of their SKU covers.
+COVERED: Final = ("regular", "team")
 
 
 def seated(book: Book, team: TeamNow) -> Iterator[OrderNow]:
@@ -42,10 +46,25 @@ def book_failed(book: Book, order: OrderNow) -> None:
     book.touched_orders.add(order.claim_id)
 
 
-def book_difference(book: Book, order: OrderNow, final_fen: int) -> None:
-    """A crowd's final price is lower than what was paid: the difference of the units kept."""
+def book_guarantee(book: Book, order: OrderNow) -> None:
+    """The order stands now, and a crowd of its SKU has formed since it was paid: its difference.
+
+    Orders that stood before that are looked for when the crowd is booked (workers/guarantee.py).
+    """
+    offer = book.offers.get(order.offer_id)
+    if offer is None or offer.kind not in COVERED or order.paid_at_ms is None:
+        return
+    promise = book.promises.get((offer.campaign_id, offer.sku_id))
+    if promise is not None and order.paid_at_ms <= promise.formed_at_ms:
+        book_difference(book, order, promise.final_fen, "upgrade_guarantee")
+
+
+def book_difference(
+    book: Book, order: OrderNow, final_fen: int, cause: str = "crowd_difference"
+) -> None:
+    """A crowd's final price is lower than what was paid: the difference of the units kept, once."""
     assert order.payment_id is not None
-    if final_fen >= order.unit_price_fen:
+    if final_fen >= order.unit_price_fen or order.final_price_fen is not None:
         return
     order.final_price_fen = final_fen
     book.touched_orders.add(order.claim_id)
@@ -53,7 +72,7 @@ def book_difference(book: Book, order: OrderNow, final_fen: int) -> None:
     much_fen = (order.qty - asked.units) * (order.unit_price_fen - final_fen)
     fen = min(much_fen, order.paid_fen - asked.fen)
     if fen > 0:
-        book.new_refunds.append(_refund(order, "crowd_difference", fen, 0))
+        book.new_refunds.append(_refund(order, cause, fen, 0))
 
 
 def _refund(order: OrderNow, cause: str, fen: int, units: int) -> NewRefund:

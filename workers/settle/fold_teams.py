@@ -16,8 +16,8 @@ from engine.events import (
     TeamSubsidised,
 )
 from engine.ledger.entries import subsidy_seat
-from workers.settle.book import Book, OrderNow, Poison, TeamNow
-from workers.settle.booking import book_failed, book_standing, seated
+from workers.settle.book import Book, OrderNow, Poison, Promise, TeamNow
+from workers.settle.booking import book_failed, book_guarantee, book_standing, seated
 
 
 def fold_team(book: Book, event: TeamEvent) -> None:
@@ -37,7 +37,9 @@ def fold_team(book: Book, event: TeamEvent) -> None:
             if team.state == "forming":
                 team.state = "reached"
         case Closing():
-            _undecided(book, event).state = "closing"
+            team = _undecided(book, event)
+            team.state = "closing"
+            team.deadline_ms = event.deadline_ms or team.deadline_ms
         case Decided():
             _decided(book, event)
     book.touched_teams.add(event.team_id)
@@ -134,10 +136,21 @@ def _decided(book: Book, event: Decided) -> None:
     team.why, team.decided_at_ms = event.why, event.at_ms
     team.paid, team.subsidy, team.step = event.paid, event.subsidy, event.step
     if team.kind == "crowd":
+        _promise(book, team, event.at_ms)
         return
     for order in seated(book, team):
         book_seat(book, team, order, event.at_ms)
     team.booked_at_ms = event.at_ms
+
+
+def _promise(book: Book, team: TeamNow, at_ms: int) -> None:
+    """A crowd with the guarantee formed: from here on in the stream other orders know it."""
+    offer = book.offers[team.offer_id]
+    if team.state == "formed" and offer.promised is not None:
+        final_fen = offer.promised[team.step - 1][2]
+        promise = Promise(offer.campaign_id, offer.sku_id, at_ms, final_fen)
+        book.promises[promise.campaign_id, promise.sku_id] = promise
+        team.guarantee_due = True
 
 
 def book_seat(book: Book, team: TeamNow, order: OrderNow, at_ms: int) -> None:
@@ -147,5 +160,6 @@ def book_seat(book: Book, team: TeamNow, order: OrderNow, at_ms: int) -> None:
         book.touched_teams.add(team.id)
     elif team.state == "formed":
         book_standing(book, order, at_ms)
+        book_guarantee(book, order)
     else:
         book_failed(book, order)

@@ -18,10 +18,10 @@ _FIXED: dict[str, str] = {
     "opener_id": "text",
     "size": "int",
     "opened_at_ms": "bigint",
-    "deadline_ms": "bigint",
 }
 _CHANGED: dict[str, str] = {
     "captain_id": "text",
+    "deadline_ms": "bigint",
     "state": "text",
     "why": "text",
     "paid": "int",
@@ -29,6 +29,7 @@ _CHANGED: dict[str, str] = {
     "step": "int",
     "decided_at_ms": "bigint",
     "booked_at_ms": "bigint",
+    "guarantee_due": "boolean",
 }
 _ALL = {**_FIXED, **_CHANGED}
 
