@@ -9,7 +9,9 @@ from engine.offers import OfferConfig
 
 __all__ = ["Inventory", "OfferConfig", "Reply"]
 
-_CLAIM_FREE = ("idem", "nonce", "buyer_id", "qty", "price_id", "key", "body_hash", "touch")
+_CLAIM_FREE = (
+    *("idem", "nonce", "buyer_id", "qty", "price_id", "key", "body_hash", "touch", "traits"),
+)
 
 
 class Inventory(Commands):
@@ -27,11 +29,15 @@ class Inventory(Commands):
         key: str,
         body_hash: str,
         touch: str = "",
+        traits: str = "",
     ) -> Reply:
-        """held|stored (claim_id, price_id, price_fen, expires_at_ms) or why not."""
+        """held|stored (claim_id, price_id, price_fen, expires_at_ms) or why not.
+
+        `traits` as `Access.all_traits` has them.
+        """
         idem = keys.idem(shard, buyer_id, offer_id, key)
         packed = self._ready("claim", (shard, offer_id, campaign_id), _CLAIM_FREE).pack(
-            idem, new_nonce(), buyer_id, str(qty), price_id, key, body_hash, touch
+            idem, new_nonce(), buyer_id, str(qty), price_id, key, body_hash, touch, traits
         )
         return await self._reply(self.wire.send(packed))
 

@@ -14,7 +14,7 @@ from engine.ids import new_nonce
 
 _SEAT_FREE = (
     *("idem", "nonce", "buyer_id", "qty", "price_id", "key", "body_hash", "touch"),
-    *("team_id", "consent", "newcomer"),
+    *("traits", "team_id", "consent"),
 )
 
 
@@ -34,17 +34,18 @@ class Teams(Commands):
         body_hash: str,
         team_id: str = "",
         consent: bool = False,
-        newcomer: bool = False,
         touch: str = "",
+        traits: str = "",
     ) -> Reply:
         """held|stored (claim_id, price_id, price_fen, expires_at_ms) or why not.
 
-        `team_id` "" opens a team, or takes a seat of the offer's crowd.
+        `team_id` "" opens a team, or takes a seat of the offer's crowd; `traits` as
+        `Access.all_traits` has them.
         """
         idem = keys.idem(shard, buyer_id, offer_id, key)
         packed = self._ready("seat", (shard, offer_id, campaign_id), _SEAT_FREE).pack(
             *(idem, new_nonce(), buyer_id, str(qty), price_id, key, body_hash, touch),
-            *(team_id, "1" if consent else "", "1" if newcomer else ""),
+            *(traits, team_id, "1" if consent else ""),
         )
         return await self._reply(self.wire.send(packed))
 

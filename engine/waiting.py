@@ -37,6 +37,7 @@ class Waiting(Commands):
         key: str,
         body_hash: str,
         touch: str = "",
+        traits: str = "",
         wait_max: int = WAIT_MAX,
     ) -> Reply:
         """waiting (place), held|stored (claim_id, price_id, price_fen, expires_at_ms), or why not.
@@ -58,6 +59,7 @@ class Waiting(Commands):
             key=key,
             body_hash=body_hash,
             touch=touch,
+            traits=traits,
             lag_max_ms=self._lag_max_ms,
             wait_max=wait_max,
         )

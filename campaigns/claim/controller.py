@@ -37,7 +37,8 @@ class ClaimController(Controller):
             "Claim units of an offer",
             {
                 404: "No such offer (`offer_not_found`).",
-                409: "`sold_out`, `limit_reached`, `not_open`, `closed`, `needs_team` or "
+                409: "`sold_out`, `limit_reached`, `not_open`, `closed`, `not_for_you` (with the "
+                "`audience`), `needs_team` or "
                 "`price_changed` (which names the new price_id and price_fen).",
                 413: "The body is too large.",
                 422: "`key_reused`: the key belongs to a claim with another body, which is named.",

@@ -151,6 +151,7 @@ class HotClaims:
             price_id=claim.price_id,
             key=key,
             body_hash=body_hash(claim),
+            traits=who.all_traits,
         )
         what, details = reply.what, reply.details
         if what in ("held", "stored"):
@@ -174,7 +175,7 @@ class HotClaims:
             body_hash=seat_hash(wanted),
             team_id=wanted.team_id,
             consent=wanted.consent,
-            newcomer=who.new,
+            traits=who.all_traits,
         )
         what, details = reply.what, reply.details
         if what in ("held", "stored"):

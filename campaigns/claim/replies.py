@@ -12,6 +12,7 @@ from litestar import Response
 
 from campaigns import problems
 from campaigns.catalog import Listed
+from campaigns.offer.audience import WORDS
 from engine.errors import KaituanError
 from engine.ids import now_ms
 from engine.inventory import Reply
@@ -86,6 +87,15 @@ def in_words(reply: Reply, listed: Listed) -> Answer:
                 return _not_launched()
             starts_at_ms = listed.config.starts_at_ms
             return _not_open(starts_at_ms) if now_ms() < starts_at_ms else _BUSY
+        case "not_for_you", (_,):
+            words = WORDS[listed.config.audience]
+            return refused(
+                409,
+                "not_for_you",
+                words.title,
+                f"Nothing was held. {words.next_step}",
+                audience=listed.config.audience,
+            )
         case "price_changed", (price_id, price_fen):
             return refused(
                 409,
@@ -109,7 +119,8 @@ def in_words(reply: Reply, listed: Listed) -> Answer:
                 409,
                 "limit_reached",
                 "You have used your right of a new customer in this campaign.",
-                "Nothing was held. It stands for one seat; open a team of your own instead.",
+                "Nothing was held. It stands for one claim. What is for everybody is open to you, "
+                "also a team that you open yourself.",
                 limit="newcomer",
                 limit_max=1,
             )

@@ -48,15 +48,15 @@ class Numbers:
         return self._next
 
 
-def http_templates(arena: Arena, offer_id: str) -> tuple[bytes, ...]:
+def http_templates(offer_id: str, price_id: str, tokens: Sequence[str]) -> tuple[bytes, ...]:
     """One claim request per customer; `%s` is the request's own number."""
-    body = msgspec.json.encode({"qty": 1, "price_id": arena.price_id})
+    body = msgspec.json.encode({"qty": 1, "price_id": price_id})
     return tuple(
         f"POST /v1/offers/{offer_id}/claims HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: Bearer {token}\r\nIdempotency-Key: b-%s\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
-        for token in arena.tokens
+        for token in tokens
     )
 
 
@@ -77,6 +77,7 @@ def store_templates(arena: Arena, count: int = 500) -> tuple[bytes, ...]:
             deadlines=keys.deadlines(shard),
             idem=keys.idem(shard, buyer_id, offer_id, "b-" + "0" * 15),
             claims=keys.claims(shard),
+            groups=keys.groups(shard),
             epoch=1,
             run_id=arena.wire.run_id,
             shard=shard,
@@ -88,6 +89,7 @@ def store_templates(arena: Arena, count: int = 500) -> tuple[bytes, ...]:
             key="b-" + "0" * 15,
             body_hash="0" * 32,
             touch="",
+            traits="",
             lag_max_ms=10**9,
         )
         packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
@@ -172,10 +174,14 @@ async def claims_over_http(
     connections: int,
     seconds: float,
     generators: int,
+    gone: bool = False,
 ) -> Figure:
-    """Claims against `api-1`, `echo` or `plain`; `backlog` is what is unsettled afterwards."""
+    """Claims against `api-1`, `echo` or `plain`; `backlog` is what is unsettled afterwards.
+
+    `gone`: of the offer that is sold out.
+    """
     offer_id = arena.offer_id if target == "api-1" else arena.lone_offer
-    templates = http_templates(arena, offer_id)
+    templates = http_templates(*(arena.gone if gone else (offer_id, arena.price_id, arena.tokens)))
     plans = [
         GeneratorPlan(
             port=arena.ports[target],

@@ -73,6 +73,7 @@ async def claim(
         deadlines=keys.deadlines(shard),
         idem=keys.idem(shard, buyer_id, offer_id, idempotency_key),
         claims=keys.claims(shard),
+        groups=keys.groups(shard),
         epoch=store.epoch,
         run_id=store.run_id,
         shard=shard,
@@ -84,6 +85,7 @@ async def claim(
         key=idempotency_key,
         body_hash=body_hash(data),
         touch="",
+        traits="",
         lag_max_ms=10**9,
     )
     reply = await store.redis.evalsha(*command[1:])  # type: ignore[misc, arg-type]

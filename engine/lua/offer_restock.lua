@@ -7,6 +7,7 @@
 -- @key holds prefix
 -- @key deadlines zset
 -- @key claims prefix
+-- @key groups prefix
 -- @key answers prefix
 -- @key waits prefix
 -- @key did string marker of the command's id

@@ -92,6 +92,7 @@ else
   redis.call('HINCRBY', o, 'available', -units)
   redis.call('HINCRBY', limits .. c.offer_id, c.buyer_id, units)
   redis.call('HINCRBY', limits .. c.campaign_id, c.buyer_id, units)
+  if not c.team_id then take_right(claim_id, c) end
 end
 redis.call('HINCRBY', o, 'sold', units)
 redis.call('HSET', claims .. claim_id, 'state', 'paid', 'payment_id', fact_id)

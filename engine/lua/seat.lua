@@ -1,7 +1,8 @@
 #!lua
 -- Hold a seat of a team or crowd with its units and limits, or say why not: `team_id` '' opens a
 -- new team, whose price is fixed for its captain here. The hold never outlives the team's deadline.
--- Order of the checks: epoch, stored answer, lag, window, team, price, limits, seat, stock.
+-- Order of the checks: epoch, stored answer, lag, window, audience, team, price, limits, seat,
+-- stock.
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offer hash
@@ -23,9 +24,9 @@
 -- @arg key str
 -- @arg body_hash str
 -- @arg touch str
+-- @arg traits str what the token says of the buyer
 -- @arg team_id str
 -- @arg consent str 1: may be moved to another team of this offer
--- @arg newcomer str 1: the token says so
 -- @arg lag_max_ms int
 -- @include fence
 -- @include emit
@@ -39,6 +40,7 @@
 -- @returns reopening | busy | unknown_offer | closed | not_open starts_at_ms | sold_out
 -- @returns no_team (the offer has none) | unknown_team | team_over state | team_full
 -- @returns in_team claim_id | team_open team_id | newcomers_only
+-- @returns not_for_you audience
 -- @returns price_changed price_id price_fen | limit_reached which max
 if kind ~= 'team' and kind ~= 'crowd' then return { 'no_team' } end
 local size, seat_qty, term_ms, newcomers_only, captain_price, crowd_id = unpack(redis.call('HMGET',
@@ -68,15 +70,12 @@ if opens and captain_price ~= '' then
 end
 if pid ~= price_id then return { 'price_changed', pid, fen } end
 if seat_qty ~= '0' and qty ~= tonumber(seat_qty) then return { 'limit_reached', 'seat', seat_qty } end
+if newcomers_only == '1' and not opens then
+  if not is_one_of('new') then return { 'newcomers_only' } end
+  right = '1'
+end
 local over = limit_reached()
 if over then return over end
-local uses_newcomer = newcomers_only == '1' and not opens
-if uses_newcomer then
-  if newcomer ~= '1' then return { 'newcomers_only' } end
-  if redis.call('HEXISTS', groups .. 'newcomers:' .. campaign_id, buyer_id) == 1 then
-    return { 'limit_reached', 'newcomer', '1' }
-  end
-end
 if opens then
   local other = redis.call('HGET', groups .. 'openers:' .. offer_id, buyer_id)
   if other then return { 'team_open', other } end
@@ -91,15 +90,11 @@ if opens then
   team_id = string.format('tem-s%s-e%s-%.0f-%s', shard, epoch, last_seq + 1, nonce)
   open_team(team_id, t)
 end
-local right = uses_newcomer and '1' or ''
 local reply = hold(pid, fen, math.min(now_ms + tonumber(hold_ms), tonumber(t.deadline_ms)),
   'team_id', team_id, 'consent', consent, 'newcomer', right)
 if opens then t = team_of(team_id) end
 redis.call('HSET', seats_of(team_id), buyer_id, reply[2])
 redis.call('HSET', claims .. reply[2], 'seat', '1', 'taken_at_ms', now)
-if right == '1' then
-  redis.call('HSET', groups .. 'newcomers:' .. campaign_id, buyer_id, reply[2])
-end
 count(team_id, t, 'held', 1)
 list_team(team_id, t)
 return reply

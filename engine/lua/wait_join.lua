@@ -1,7 +1,8 @@
 #!lua
 -- Wait for `qty` units of an offer, or say why not; who waits already keeps their place. What is
 -- free, and fits nobody before, is held at once.
--- Order of the checks: epoch, stored answer, lag, window, kind, entry, price, limits, stock, room.
+-- Order of the checks: epoch, stored answer, lag, window, audience, kind, entry, price, limits,
+-- stock, room. Who waits is one of the offer's audience: that is not asked again.
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offer hash
@@ -13,6 +14,7 @@
 -- @key holds prefix
 -- @key deadlines zset
 -- @key claims prefix
+-- @key groups prefix
 -- @key answers prefix
 -- @key waits prefix
 -- @arg epoch str
@@ -26,6 +28,7 @@
 -- @arg key str
 -- @arg body_hash str
 -- @arg touch str
+-- @arg traits str what the token says of the buyer
 -- @arg lag_max_ms int
 -- @arg wait_max int
 -- @arg wait_scan_max int
@@ -39,6 +42,7 @@
 -- @returns key_reused claim_id ('' when it is that of an entry with another body)
 -- @returns available (nobody waits and the units are there: claim) | too_few total | wait_full
 -- @returns reopening | busy | unknown_offer | closed | not_open starts_at_ms
+-- @returns not_for_you audience
 -- @returns no_waiting (the offer is a group buy's)
 -- @returns price_changed price_id price_fen | limit_reached which max
 if kind == 'team' or kind == 'crowd' then return { 'no_waiting' } end

@@ -8,6 +8,7 @@
 -- @key holds prefix
 -- @key deadlines zset
 -- @key claims prefix
+-- @key groups prefix
 -- @key answers prefix
 -- @key waits prefix
 -- @arg epoch str

@@ -42,10 +42,11 @@ class ClaimRequest:
     key: str
     body_hash: str
     touch: str = ""
+    traits: str = ""
 
 
 def refused_before(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int) -> Outcome | None:
-    """What claim and seat check first: stored answer, lag, window."""
+    """What claim and seat check first: stored answer, lag, window, audience."""
     stored = shard.answers.get((ask.buyer_id, ask.offer_id, ask.key))
     if stored is not None:
         if stored.body_hash != ask.body_hash:
@@ -62,10 +63,19 @@ def refused_before(shard: Shard, ask: ClaimRequest, now_ms: int, lag_max_ms: int
         return say("closed")
     if now_ms < offer.config.starts_at_ms:
         return say("not_open", offer.config.starts_at_ms)
+    audience = offer.config.audience
+    if audience != "all" and audience[0] not in ask.traits:
+        return say("not_for_you", audience)
     return None
 
 
-def limit_reached(shard: Shard, ask: ClaimRequest) -> Outcome | None:
+def takes_right(config: OfferConfig, *, joins: bool = False) -> bool:
+    """Whether a claim takes the right of a new customer; `joins`: a team that is open already."""
+    rules = config.team
+    return config.audience == "new" or (joins and rules is not None and rules.newcomers_only)
+
+
+def limit_reached(shard: Shard, ask: ClaimRequest, *, joins: bool = False) -> Outcome | None:
     """limit_reached which max, if so."""
     rules = shard.offers[ask.offer_id].config
     for which, has, most in (
@@ -75,6 +85,8 @@ def limit_reached(shard: Shard, ask: ClaimRequest) -> Outcome | None:
     ):
         if has + ask.qty > most:
             return say("limit_reached", which, most)
+    if takes_right(rules, joins=joins) and (ask.campaign_id, ask.buyer_id) in shard.newcomers:
+        return say("limit_reached", "newcomer", 1)
     return None
 
 
@@ -89,6 +101,8 @@ def hold(
     """held: the units are taken; `seat` are the fields of a claim that has one."""
     shard = draft.shard
     rules = shard.offers[ask.offer_id].config
+    if takes_right(rules):
+        seat["newcomer"] = "1"
     claim_id = f"clm-s{shard.shard}-e{shard.epoch}-{shard.seq + 1}-{nonce}"
     draft.emit(
         ClaimHeld,

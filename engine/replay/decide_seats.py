@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from engine.events import TeamOpened
-from engine.replay.asking import ClaimRequest, hold, limit_reached, price_now, refused_before
+from engine.replay.asking import (
+    ClaimRequest,
+    hold,
+    limit_reached,
+    price_now,
+    refused_before,
+    takes_right,
+)
 from engine.replay.draft import Draft, Outcome, say
 from engine.replay.landing import opened
 from engine.replay.shard import Shard, Team
@@ -15,7 +22,6 @@ class SeatRequest(ClaimRequest):
 
     team_id: str = ""
     consent: bool = False
-    newcomer: bool = False
 
 
 def seat(shard: Shard, ask: SeatRequest, *, nonce: str, now_ms: int, lag_max_ms: int) -> Outcome:
@@ -49,7 +55,6 @@ def seat(shard: Shard, ask: SeatRequest, *, nonce: str, now_ms: int, lag_max_ms:
         opens = opened(config, ask.offer_id, ask.buyer_id, team_id, now_ms)
         draft.emit(TeamOpened, **opens)
     deadline_ms = draft.shard.teams[team_id].deadline_ms
-    uses_newcomer = rules.newcomers_only and team is not None
     return hold(
         draft,
         ask,
@@ -58,7 +63,7 @@ def seat(shard: Shard, ask: SeatRequest, *, nonce: str, now_ms: int, lag_max_ms:
         nonce,
         team_id=team_id,
         consent="1" if ask.consent else "",
-        newcomer="1" if uses_newcomer else "",
+        newcomer="1" if takes_right(config, joins=team is not None) else "",
     )
 
 
@@ -78,15 +83,9 @@ def _limits(shard: Shard, ask: SeatRequest, *, opens: bool) -> Outcome | None:
     assert config.team is not None
     if config.team.seat_qty and ask.qty != config.team.seat_qty:
         return say("limit_reached", "seat", config.team.seat_qty)
-    over = limit_reached(shard, ask)
-    if over is not None:
-        return over
-    if config.team.newcomers_only and not opens:
-        if not ask.newcomer:
-            return say("newcomers_only")
-        if (config.campaign_id, ask.buyer_id) in shard.newcomers:
-            return say("limit_reached", "newcomer", 1)
-    return None
+    if config.team.newcomers_only and not opens and "n" not in ask.traits:
+        return say("newcomers_only")
+    return limit_reached(shard, ask, joins=not opens)
 
 
 def _no_room(shard: Shard, ask: SeatRequest, team: Team | None) -> Outcome | None:

@@ -23,12 +23,12 @@ def land(shard: Shard, claim: Claim, *, is_live: bool, nonce: str, now_ms: int) 
     against = _against(shard, claim, is_live, now_ms)
     if against:
         return against
+    if claim.newcomer == "1" and (claim.campaign_id, claim.buyer_id) in shard.newcomers:
+        return "limit_reached"
     if not claim.team_id:
         return Landing("", "")
     rules = offer.config
     assert rules.team is not None
-    if claim.newcomer == "1" and (claim.campaign_id, claim.buyer_id) in shard.newcomers:
-        return "limit_reached"
     own = shard.teams[claim.team_id]
     if _fits(shard, own, claim, now_ms):
         return Landing("seat", own.team_id)

@@ -20,7 +20,7 @@ def held(shard: "Shard", claim: Claim, event: ClaimHeld) -> None:
     opens = team.state == "opening" and team.opener_id == claim.buyer_id and team.taken == 0
     if not (opens or team.is_open(event.at_ms)) or event.expires_at_ms > team.deadline_ms:
         raise Contradiction(f"{event} does not fit {team}")
-    claim.team_id, claim.consent, claim.newcomer = team.team_id, event.consent, event.newcomer
+    claim.team_id, claim.consent = team.team_id, event.consent
     claim.taken_at_ms = event.at_ms
     sit(shard, team, claim, "held")
 
@@ -62,13 +62,17 @@ def paid(shard: "Shard", claim: Claim, event: ClaimPaid, before: str) -> None:
 
 def released(shard: "Shard", claim: Claim) -> None:
     """A held or paying claim lets its seat go; team.seat_left follows."""
-    if claim.seat == "1":
+    if not claim.team_id:
+        drop_right(shard, claim)
+    elif claim.seat == "1":
         leave(shard, claim, claim.state)
 
 
 def returned(shard: "Shard", claim: Claim) -> None:
     """No unit is left: the seat is free, unless its team is decided."""
-    if claim.seat == "1":
+    if not claim.team_id:
+        drop_right(shard, claim)
+    elif claim.seat == "1":
         leave(shard, claim, "paid")
 
 
@@ -95,11 +99,7 @@ def sit(shard: "Shard", team: Team, claim: Claim, state: str) -> None:
     seat = (team.team_id, claim.buyer_id)
     if seat in shard.seats or team.offer_id != claim.offer_id:
         raise Contradiction(f"{claim.claim_id} cannot sit in {team}")
-    if claim.newcomer == "1":
-        right = (claim.campaign_id, claim.buyer_id)
-        if right in shard.newcomers:
-            raise Contradiction(f"{claim.buyer_id} was a new customer before")
-        shard.newcomers[right] = claim.claim_id
+    take_right(shard, claim)
     shard.seats[seat] = claim.claim_id
     claim.seat = "1"
     team.count(state, 1)
@@ -107,11 +107,25 @@ def sit(shard: "Shard", team: Team, claim: Claim, state: str) -> None:
 
 def leave(shard: "Shard", claim: Claim, state: str) -> None:
     """The claim's seat, which counted as `state`, is free, unless its team is decided."""
-    if claim.newcomer == "1":
-        shard.newcomers.pop((claim.campaign_id, claim.buyer_id), None)
+    drop_right(shard, claim)
     team = shard.teams[claim.team_id]
     if not team.is_undecided:
         return
     claim.seat = ""
     del shard.seats[team.team_id, claim.buyer_id]
     team.count(state, -1)
+
+
+def take_right(shard: "Shard", claim: Claim) -> None:
+    """A claim by the right of a new customer takes it: one in a campaign."""
+    if claim.newcomer == "1":
+        right = (claim.campaign_id, claim.buyer_id)
+        if right in shard.newcomers:
+            raise Contradiction(f"{claim.buyer_id} was a new customer before")
+        shard.newcomers[right] = claim.claim_id
+
+
+def drop_right(shard: "Shard", claim: Claim) -> None:
+    """The right is free again, also of a decided team: who got all money back is new again."""
+    if claim.newcomer == "1":
+        shard.newcomers.pop((claim.campaign_id, claim.buyer_id), None)

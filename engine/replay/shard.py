@@ -156,12 +156,15 @@ class Shard:
             epoch=self.epoch,
             seq=event.seq,
             keep_until_ms=config.keep_until_ms,
+            newcomer=event.newcomer,
         )
         asked = (event.buyer_id, event.offer_id, event.key)
         if event.claim_id in self.claims or asked in self.answers:
             raise Contradiction(f"{event.claim_id} or its key {event.key} was there before")
         if event.team_id or config.team is not None:
             seats.held(self, claim, event)
+        else:
+            seats.take_right(self, claim)
         waits.held(self, event)
         self._take(claim, event.qty)
         self.claims[event.claim_id] = claim
@@ -193,6 +196,8 @@ class Shard:
             if self._offer(claim.offer_id).waiting:
                 raise Contradiction(f"{event} while somebody waits")
             self._take(claim, event.units)
+            if not claim.team_id:
+                seats.take_right(self, claim)
         claim.payment_id = event.fact_id
         self.do(event.fact_id, event.at_ms)
 

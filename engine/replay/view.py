@@ -127,8 +127,8 @@ def view_of(shard: Shard) -> View:
         openers=dict(shard.openers),
         newcomers={
             (claim.campaign_id, claim.buyer_id): claim.claim_id
-            for claim in seated
-            if claim.newcomer == "1" and claim.is_live
+            for claim in live
+            if claim.newcomer == "1" and (claim.seat == "1" or not claim.team_id)
         },
         undecided=frozenset(team.team_id for team in teams.values() if team.is_undecided),
         waits=dict(shard.waits),

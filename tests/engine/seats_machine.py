@@ -197,6 +197,7 @@ class Seats(Parity):
         *,
         consent: bool = False,
         newcomer: bool = False,
+        traits: str = "",
         qty: int = 1,
         key: str = "",
         lag_max_ms: int = HOUR_MS,
@@ -205,7 +206,7 @@ class Seats(Parity):
             **{"offer_id": offer_id, "campaign_id": "cmp_a", "buyer_id": buyer_id, "qty": qty},
             **{"price_id": price_id, "key": key or self.fresh("key"), "touch": "share:é"},
             **{"body_hash": f"{qty}{price_id}{team_id}", "team_id": team_id},
-            **{"consent": consent, "newcomer": newcomer},
+            **{"consent": consent, "traits": ("n" if newcomer else "") + traits},
         }
         request = decide_seats.SeatRequest(**ask)
         reply = self.check(

@@ -67,6 +67,7 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "key": "k",
         "body_hash": "h",
         "touch": "",
+        "traits": "",
         "lag_max_ms": 60_000,
         "claim_id": claim_id,
         "attempt_id": "att_1",
@@ -98,7 +99,6 @@ async def values_of_teams(shard: Bench, script: str) -> dict[str, str | int]:
         "unpaid": "[]",
         "team_id": "",
         "consent": "",
-        "newcomer": "",
     }
     if script == "seat":
         hall = Hall(shard)

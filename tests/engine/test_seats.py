@@ -168,19 +168,19 @@ async def test_new_customers_only(hall: Hall) -> None:
     await hall.team_offer(newcomers_only=True)
     team_id, _ = await hall.opened("cap")
     assert (await hall.seat("one", team_id)).what == "newcomers_only"
-    await hall.joined("one", team_id, newcomer=True)
+    await hall.joined("one", team_id, traits="n")
     assert await hall.bench.wire.call("HLEN", keys.groups(0) + "newcomers:cmp_a") == 1
 
 
 async def test_who_got_all_money_back_is_a_new_customer_again(hall: Hall) -> None:
     await hall.team_offer(newcomers_only=True, size=2)
     team_id, _ = await hall.opened("cap")
-    claim_id = await hall.joined("one", team_id, newcomer=True)
+    claim_id = await hall.joined("one", team_id, traits="n")
     other, _ = await hall.opened("host")
-    assert (await hall.seat("one", other, key="k", newcomer=True)).details == ("newcomer", "1")
+    assert (await hall.seat("one", other, key="k", traits="n")).details == ("newcomer", "1")
     await hall.bench.inventory.give_back(0, claim_id, units=1, refund_id="rfd_1")
     assert (await hall.teams.state(0, team_id))["state"] == "formed"
-    assert (await hall.seat("one", other, key="k", newcomer=True)).what == "held"
+    assert (await hall.seat("one", other, key="k", traits="n")).what == "held"
 
 
 async def test_an_opener_who_left_and_came_back_still_has_one_open_team(hall: Hall) -> None:

@@ -42,7 +42,7 @@ FORGOTTEN = [
     ("seat", "elseif not has_seat(t) then", "elseif false then"),
     ("seat", "if mine then return { 'in_team', mine } end", ""),
     ("seat", "if other then return { 'team_open', other } end", ""),
-    ("seat", "if newcomer ~= '1' then return { 'newcomers_only' } end", ""),
+    ("seat", "if not is_one_of('new') then return { 'newcomers_only' } end", ""),
     ("seat", "count(team_id, t, 'held', 1)", ""),
     ("seat", "math.min(now_ms + tonumber(hold_ms), tonumber(t.deadline_ms))", "now_ms + hold_ms"),
     ("pay_begin", "until_ms = math.min(until_ms, tonumber(t.deadline_ms))", ""),

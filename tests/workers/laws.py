@@ -15,7 +15,7 @@ from engine import keys
 from engine.events import AnyEvent, ClaimHeld, decode
 from engine.ids import parse_claim_id
 from engine.inventory import OfferConfig
-from engine.replay.shard import Answer, Claim, Offer, Shard, Team
+from engine.replay.shard import Answer, Claim, Offer, Shard, Team, Wait
 from engine.replay.view import View, shard_of_view, view_of, view_of_hot
 from tests.workers.stage import Stage
 from workers.settle.batch import unpack
@@ -64,11 +64,11 @@ async def rows_view(stage: Stage, shard: int, unsaid: dict[str, tuple[str, int]]
             attempt_id=row["attempt_id"] or "",
             pay_expires_at_ms=row["pay_expires_at_ms"] or 0,
             payment_id=row["payment_id"] or "",
+            newcomer="1" if row["newcomer"] else "",
         )
         if row["team_id"] is not None:
             claim.team_id, claim.seat = row["team_id"], "1" if row["seat"] == "taken" else ""
             claim.consent = "1" if row["consent"] else ""
-            claim.newcomer = "1" if row["newcomer"] else ""
             claim.taken_at_ms, claim.paid_at_ms = row["claimed_at_ms"], row["paid_at_ms"] or 0
         if claim.claim_id in unsaid:
             assert claim.state == "held"
@@ -83,6 +83,9 @@ async def rows_view(stage: Stage, shard: int, unsaid: dict[str, tuple[str, int]]
             row["expires_at_ms"],
         )
     await _add_teams(stage, model)
+    for row in await rows(stage, "SELECT * FROM waits WHERE shard = :s", s=shard):
+        asked = (row["qty"], row["price_id"], row["idem_key"], row["body_hash"], row["touch"])
+        model.waits[row["offer_id"], row["buyer_id"]] = Wait(*asked, row["place"])
     return view_of(model)
 
 
@@ -90,28 +93,37 @@ async def _add_teams(stage: Stage, model: Shard) -> None:
     seated = {
         (claim.team_id, claim.buyer_id) for claim in model.claims.values() if claim.seat == "1"
     }
+    filled = await rows(
+        stage,
+        "SELECT team_id, sum(seats) AS seats FROM team_commands"
+        " WHERE kind = 'honour' AND applied_seq IS NOT NULL GROUP BY 1",
+    )
+    honoured = {row["team_id"]: int(row["seats"]) for row in filled}
     for row in await rows(stage, "SELECT * FROM teams WHERE shard = :s", s=model.shard):
         named = {one: row[one] for one in Team.__dataclass_fields__ if one in row}
         keep = model.configs[row["offer_id"]].keep_until_ms
         team = Team(team_id=row["id"], keep_until_ms=keep, **named)
         model.teams[team.team_id] = team
-        model.offers[team.offer_id].subsidised += team.subsidy
+        model.offers[team.offer_id].subsidised += team.subsidy - honoured.get(team.team_id, 0)
         leads = team.captain_id == team.opener_id
         if leads and team.is_undecided and (team.team_id, team.opener_id) in seated:
             model.openers[team.offer_id, team.opener_id] = team.team_id
 
 
 def timeless(view: View) -> View:
-    """Without what a reopening may change: epoch, seqs, the markers of applied rows, and which
-    attempt a claim was once paying by."""
+    """Without what a reopening may change: epoch, seqs, the markers of applied rows, which attempt
+    a claim was once paying by, and places of those who do not wait any more."""
     claims = {
         claim.claim_id: claim
         if claim.state == "paying"
         else dataclasses.replace(claim, attempt_id="", pay_expires_at_ms=0, unsaid=0)
         for claim in view.claims.values()
     }
+    offers = {
+        one: msgspec.structs.replace(offer, wait_place=0) for one, offer in view.offers.items()
+    }
     return msgspec.structs.replace(
-        view, epoch=0, seq=0, settled_seq=0, did=frozenset(), claims=claims
+        view, epoch=0, seq=0, settled_seq=0, did=frozenset(), claims=claims, offers=offers
     )
 
 

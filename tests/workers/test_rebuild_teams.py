@@ -97,10 +97,10 @@ async def test_a_crowd_comes_back_with_its_step_and_price(stage: Stage) -> None:
 async def test_newcomers_come_back(stage: Stage) -> None:
     offer = await team_offer(stage, newcomers_only=True)
     team_id, _ = await opened(stage, offer, "cap")
-    await joined(stage, offer, "new", team_id, newcomer=True)
+    await joined(stage, offer, "new", team_id, traits="n")
     await flush(stage, offer.shard)
     other, _ = await opened(stage, offer, "other")
-    again = await stage.seat(offer, "new", other, key="again", newcomer=True)
+    again = await stage.seat(offer, "new", other, key="again", traits="n")
     assert again.details == ("newcomer", "1")
 
 

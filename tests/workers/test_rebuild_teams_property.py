@@ -7,9 +7,18 @@ from hypothesis import strategies as st
 
 from campaigns.offer.models import Offer
 from engine.offers import TeamRules
-from tests.workers.seats import HOUR_MS, WIDE, crowd_of, deadline_passes, subsidised, team_of
+from tests.workers.seats import (
+    HOUR_MS,
+    WIDE,
+    cancelled,
+    crowd_of,
+    deadline_passes,
+    subsidised,
+    team_of,
+)
 from tests.workers.stage import Stage
 from tests.workers.test_rebuild_property import Evening, World, world
+from workers.cancelled import honour
 
 __all__ = ["world"]
 
@@ -33,10 +42,15 @@ ACTS = st.one_of(
     st.tuples(st.just("ends"), which, st.booleans()),
     st.tuples(st.just("moves"), which, which),
     st.tuples(st.just("fills"), which),
+    st.tuples(st.just("kills"), which),
+    st.tuples(st.just("closes_early")),
     st.tuples(st.just("settle")),
     st.tuples(st.just("rebuild")),
 )
 OPENING = ("opens", "v", True), ("pays", 0), ("joins", "w", 0, False), ("in_crowd", "x")
+
+
+_OWN = ("opens", "joins", "in_crowd", "ends", "fills", "kills", "closes_early")
 
 
 class TeamEvening(Evening):
@@ -48,7 +62,7 @@ class TeamEvening(Evening):
         self.seats = 0
 
     async def do(self, name: str, *given: Any) -> None:
-        if name in ("opens", "joins", "in_crowd", "ends", "fills"):
+        if name in _OWN:
             await getattr(self, name)(*given)
         else:
             await super().do(name, *given)
@@ -73,7 +87,9 @@ class TeamEvening(Evening):
         await self._seat(self.offers[0], buyer, "", consent=consent)
 
     async def joins(self, buyer: str, team: int, newcomer: bool) -> None:
-        await self._seat(self.offers[0], buyer, self._team(team), newcomer=newcomer, consent=True)
+        await self._seat(
+            self.offers[0], buyer, self._team(team), traits="n" * newcomer, consent=True
+        )
 
     async def in_crowd(self, buyer: str) -> None:
         await self._seat(self.offers[1], buyer, "")
@@ -109,6 +125,23 @@ class TeamEvening(Evening):
             await self.stage.teams.decide(shard, team_id, paying)
             await self.stage.teams.decide(shard, team_id)
 
+    async def kills(self, which: int) -> None:
+        """One of the two offers is cancelled, once."""
+        offer = self.offers[which % 2]
+        if not await self.stage.scalar(
+            "SELECT count(*) FROM offer_commands WHERE id = :c", c=f"cancel-{offer.id}"
+        ):
+            await cancelled(self.stage, offer)
+
+    async def closes_early(self) -> None:
+        """Teams that are cancelled begin to close; one that was honoured is filled."""
+        await self.settle()
+        shard, everything = self.offers[0].shard, [*self.teams, crowd_of(self.offers[1])]
+        await self.stage.teams.close(shard, 99, again_ms=HOUR_MS, early=everything)
+        for team_id in everything:
+            if (await self.stage.teams.decide(shard, team_id)).what == "honours":
+                await honour(self.stage.db, self.stage.teams, shard, team_id)
+
     async def moves(self, offer: Offer, claim_id: str, qty: int, team: int) -> None:
         await self.stage.teams.move(offer.shard, claim_id, self._team(team))
 
@@ -118,7 +151,9 @@ class TeamEvening(Evening):
             await subsidised(self.stage, self.offers[0], self._team(team))
 
 
-async def evening(stage: Stage, acts: list[Any], late: str, size: int, only: bool) -> None:
+async def evening(
+    stage: Stage, acts: list[Any], late: str, size: int, only: bool, on_cancel: str
+) -> None:
     """One example: an offer of teams and a crowd of one campaign."""
     teams = TeamRules(
         size=size,
@@ -128,7 +163,7 @@ async def evening(stage: Stage, acts: list[Any], late: str, size: int, only: boo
         newcomers_only=only,
         subsidy_max=2,
     )
-    first = await stage.offer(9, kind="team", late=late, team=teams, **WIDE)
+    first = await stage.offer(9, kind="team", late=late, team=teams, on_cancel=on_cancel, **WIDE)
     crowd = await stage.offer_beside(
         first,
         6,
@@ -159,9 +194,10 @@ def test_a_rebuild_at_any_time_changes_nothing_of_teams(world: World) -> None:
         late=st.sampled_from(("refund", "seat", "other", "new")),
         size=st.sampled_from((2, 3)),
         only=st.booleans(),
+        on_cancel=st.sampled_from(("finish", "refund", "honour")),
     )
-    def examples(acts: list[Any], late: str, size: int, only: bool) -> None:
-        world.run(evening(world.stage, acts, late, size, only))
+    def examples(acts: list[Any], late: str, size: int, only: bool, on_cancel: str) -> None:
+        world.run(evening(world.stage, acts, late, size, only, on_cancel))
 
     examples()
     world.run(world.end())

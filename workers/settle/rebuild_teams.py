@@ -39,10 +39,13 @@ class RebuiltTeams:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
 
     def seat(self, order: Mapping[str, Any], state: str) -> tuple[dict[str, str], list[Command]]:
-        """The claim's fields, and what else its seat is; `state` as the claim comes back."""
-        team_id = order["team_id"]
+        """The claim's fields, and what else its seat is, and its right of a new customer; `state`
+        as the claim comes back."""
+        team_id, sits = order["team_id"], [order["buyer_id"], order["claim_id"]]
+        newcomers = f"{self._groups}newcomers:{order['campaign_id']}"
+        right = [["HSET", newcomers, *sits]] if order["newcomer"] and state in _LIVE else []
         if team_id is None:
-            return {}, []
+            return ({"newcomer": "1"}, right) if order["newcomer"] else ({}, [])
         taken = order["seat"] == "taken"
         fields = {
             "team_id": team_id,
@@ -55,12 +58,8 @@ class RebuiltTeams:
             fields["paid_at_ms"] = str(order["paid_at_ms"])
         if not taken:
             return fields, []
-        sits = [order["buyer_id"], order["claim_id"]]
-        commands = [["HSET", f"{self._groups}{team_id}:seats", *sits]]
-        if order["newcomer"] and state in _LIVE:
-            commands.append(["HSET", f"{self._groups}newcomers:{order['campaign_id']}", *sits])
         self._counts[team_id][state] += 1
-        return fields, commands
+        return fields, [["HSET", f"{self._groups}{team_id}:seats", *sits], *right]
 
     def offer_fields(self, offer_id: str, config: OfferConfig) -> dict[str, str]:
         """What the offer's teams make of its hash: the seats filled, a crowd's price."""

@@ -17,6 +17,9 @@ local function hold(pid, fen, expires_ms, ...)
   redis.call('HSET', claims .. claim_id, 'state', 'held', 'offer_id', offer_id, 'campaign_id',
     campaign_id, 'buyer_id', buyer_id, 'units', qty, 'price_id', pid, 'price_fen', fen,
     'expires_at_ms', expires, 'epoch', epoch, 'seq', next_seq, 'keep_until_ms', keep_until_ms, ...)
+  if right == '1' then
+    redis.call('HSET', groups .. 'newcomers:' .. campaign_id, buyer_id, claim_id)
+  end
   redis.call('SET', idem, table.concat({ body_hash, claim_id, pid, fen, expires }, ' '),
     'PXAT', keep_until_ms)
   return { 'held', claim_id, pid, fen, expires }

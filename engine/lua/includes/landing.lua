@@ -24,11 +24,11 @@ local function land(c, live)
     end
     if units > left or (waiting and waiting ~= '0') then return 'sold_out' end
   end
-  if not c.team_id then return nil, '', '', nil end
   local newcomers = groups .. 'newcomers:' .. c.campaign_id
   if c.newcomer == '1' and redis.call('HEXISTS', newcomers, c.buyer_id) == 1 then
     return 'limit_reached'
   end
+  if not c.team_id then return nil, '', '', nil end
   local t = team_of(c.team_id)
   if fits(c.team_id, t, c) then return nil, 'seat', c.team_id, t end
   if not t or t.kind == 'crowd' or late == 'seat' then return 'no_seat' end

@@ -1,11 +1,15 @@
 -- A claim takes, pays and leaves its seat. Nothing moves any more once its team is decided.
+-- With the seat goes the right of a new customer; a claim without a team has it by itself.
+local function take_right(claim_id, c)
+  if c.newcomer == '1' then
+    redis.call('HSET', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id, claim_id)
+  end
+end
 local function take_seat(team_id, t, claim_id, c, as)
   redis.call('HSET', seats_of(team_id), c.buyer_id, claim_id)
   redis.call('HSET', claims .. claim_id, 'team_id', team_id, 'seat', '1')
   c.team_id, c.seat = team_id, '1'
-  if c.newcomer == '1' then
-    redis.call('HSET', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id, claim_id)
-  end
+  take_right(claim_id, c)
   count(team_id, t, as, 1)
 end
 -- A crowd's ladder: each step latches once, and the price is switched in this very script.
@@ -66,10 +70,11 @@ local function lead(team_id, t, before)
   end
 end
 local function leave_seat(claim_id, c, as, why)
-  if c.seat ~= '1' then return end
+  if c.team_id and c.seat ~= '1' then return end
   if c.newcomer == '1' then -- also of a decided team: who got all money back is new again
     redis.call('HDEL', groups .. 'newcomers:' .. c.campaign_id, c.buyer_id)
   end
+  if not c.team_id then return end
   local t = team_of(c.team_id)
   if t.state == 'formed' or t.state == 'failed' then return end
   redis.call('HDEL', seats_of(c.team_id), c.buyer_id)

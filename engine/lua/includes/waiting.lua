@@ -17,9 +17,9 @@ end
 local function serve(offer_id, after)
   local offer = offers .. offer_id
   local state, ends_ms, available, held, order_max, buyer_max, campaign_max, hold_ms, campaign_id,
-    version, keep_until_ms, prices, waiting = unpack(redis.call('HMGET', offer, 'state',
+    version, keep_until_ms, prices, waiting, audience = unpack(redis.call('HMGET', offer, 'state',
     'ends_at_ms', 'available', 'held', 'per_order_max', 'per_buyer_max', 'per_campaign_max',
-    'hold_ms', 'campaign_id', 'version', 'keep_until_ms', 'prices', 'waiting'))
+    'hold_ms', 'campaign_id', 'version', 'keep_until_ms', 'prices', 'waiting', 'audience'))
   local served = {}
   if not waiting or waiting == '0' then return '', served end
   local offer_holds, offer_limits = holds .. offer_id, limits .. offer_id
@@ -48,7 +48,7 @@ local function serve(offer_id, after)
       strike(offer_id, buyer_id)
     elseif qty <= tonumber(available) then
       idem = answers .. buyer_id .. ':' .. offer_id .. ':' .. key
-      served[buyer_id] = hold(price_id, fen, now_ms + tonumber(hold_ms))
+      served[buyer_id] = hold(price_id, fen, now_ms + tonumber(hold_ms), as_newcomer())
       strike(offer_id, buyer_id)
     end
   end
