@@ -41,7 +41,7 @@ class Sale(Hall):
 
     async def cancel(self, offer_id: str = "ofr_t") -> str:
         """Cancel it; the state that it has then."""
-        named = {"command_id": f"cancel-{offer_id}", "state": "cancelled"}
+        named: dict[str, Any] = {"command_id": f"cancel-{offer_id}", "state": "cancelled"}
         assert (await self.bench.inventory.offer_close(0, offer_id, **named)).what == "closed"
         return (await self.bench.inventory.offer_state(0, offer_id))["state"]
 

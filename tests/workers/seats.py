@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from campaigns.offer.models import Offer
+from campaigns.offer.models import Offer, OfferCommand
+from campaigns.offer.service import apply_offer_command
 from campaigns.team.models import TeamCommand
 from engine import keys
 from engine.ids import new_id, now_ms
@@ -16,14 +17,27 @@ HOUR_MS = 3_600_000
 WIDE = {"per_order_max": 9, "per_buyer_max": 9, "per_campaign_max": 9}
 
 
-async def team_offer(stage: Stage, total: int = 9, *, late: str = "new", **changes: Any) -> Offer:
+async def team_offer(
+    stage: Stage,
+    total: int = 9,
+    *,
+    late: str = "new",
+    on_cancel: str = "finish",
+    **changes: Any,
+) -> Offer:
     """An open offer of teams of three; `changes` are fields of its TeamRules."""
     fields = {"size": 3, "seat_qty": 1, "term_ms": HOUR_MS, "closing_max_ms": HOUR_MS, **changes}
-    return await stage.offer(total, kind="team", late=late, team=TeamRules(**fields), **WIDE)
+    rules = TeamRules(**fields)
+    return await stage.offer(total, kind="team", late=late, team=rules, on_cancel=on_cancel, **WIDE)
 
 
 async def crowd_offer(
-    stage: Stage, total: int = 9, *, charging: str = "low", steps: Steps | None = None
+    stage: Stage,
+    total: int = 9,
+    *,
+    charging: str = "low",
+    steps: Steps | None = None,
+    on_cancel: str = "finish",
 ) -> Offer:
     """An open crowd: from two paid seats on 990 fen hold, from four 900; `regular` costs 990."""
     rules = TeamRules(
@@ -35,7 +49,9 @@ async def crowd_offer(
         steps=steps or ((2, "p1" if charging == "low" else "p2", 990), (4, "p3", 900)),
         charging=charging,
     )
-    return await stage.offer(total, kind="crowd", late="seat", team=rules, **WIDE)
+    return await stage.offer(
+        total, kind="crowd", late="seat", team=rules, on_cancel=on_cancel, **WIDE
+    )
 
 
 def crowd_of(offer: Offer) -> str:
@@ -97,14 +113,16 @@ async def decided(stage: Stage, offer: Offer, team_id: str) -> str:
     return reply.what
 
 
-async def subsidised(stage: Stage, offer: Offer, team_id: str, *, seats: int = 1) -> Reply:
-    """Command row and script; the team must be settled."""
+async def subsidised(
+    stage: Stage, offer: Offer, team_id: str, *, seats: int = 1, honour: bool = False
+) -> Reply:
+    """Command row and script; the team must be settled. `honour`: the first one of its team."""
     command = TeamCommand(
-        id=new_id("cmd"),
+        id=f"tcm-honour-{team_id}-0" if honour else new_id("cmd"),
         team_id=team_id,
         offer_id=offer.id,
         shard=offer.shard,
-        kind="subsidise",
+        kind="honour" if honour else "subsidise",
         seats=seats,
         amount_fen=990 * seats,
         reason="",
@@ -113,4 +131,25 @@ async def subsidised(stage: Stage, offer: Offer, team_id: str, *, seats: int = 1
     )
     async with stage.db.begin() as session:
         session.add(command)
-    return await stage.teams.subsidise(offer.shard, team_id, command_id=command.id, seats=seats)
+    return await stage.teams.subsidise(
+        offer.shard, team_id, command_id=command.id, seats=seats, honour=honour
+    )
+
+
+async def cancelled(stage: Stage, offer: Offer, *, runs: bool = True) -> str:
+    """The row of a cancellation, and its script if it `runs`; the command's id."""
+    command = OfferCommand(
+        id=f"cancel-{offer.id}",
+        offer_id=offer.id,
+        shard=offer.shard,
+        kind="cancel",
+        units=0,
+        reason="recalled",
+        actor="hq",
+        created_at_ms=now_ms(),
+    )
+    async with stage.db.begin() as session:
+        session.add(command)
+    if runs:
+        await apply_offer_command(stage.db, stage.inventory, command.id)
+    return command.id
