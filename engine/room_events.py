@@ -210,6 +210,19 @@ class MyPayment(_Said, frozen=True, kw_only=True, tag="payment"):
     why: str
 
 
+class MyWait(_Said, frozen=True, kw_only=True, tag="wait"):
+    """Part `wait:<offer_id>`: the place in an offer's waiting list, or that it is over.
+
+    `why` says why it was `skipped`: price_changed, limit_reached or closed. Who was served hears
+    of a claim of that offer instead, later than this.
+    """
+
+    offer_id: str
+    state: Literal["waiting", "left", "skipped"]
+    place: int | UnsetType = UNSET
+    why: str = ""
+
+
 AnyTopicEvent = (
     RoomNow
     | Shelf
@@ -223,6 +236,7 @@ AnyTopicEvent = (
     | TeamTold
     | MyClaim
     | MyPayment
+    | MyWait
 )
 
 _encoder = msgspec.json.Encoder()
@@ -312,6 +326,8 @@ def part_of(event: AnyTopicEvent) -> str:
             return f"claim:{event.claim_id}"
         case MyPayment():
             return f"payment:{event.claim_id}"
+        case MyWait():
+            return f"wait:{event.offer_id}"
         case _:
             return ""
 

@@ -12,6 +12,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True):
 
     `state`: `available`, `held` (all units are held; some may come back until
     `may_return_until_ms`), `sold_pending` (all are being paid; few will come back) or `gone`.
+    `waiting` people are in the waiting list: while there are any, claims are told `sold_out`, and
+    units that come free are held for them.
     `live` tells that the numbers are the hot store's, not those of the last settled orders.
     """
 
@@ -20,6 +22,7 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     sold: int
     total: int
+    waiting: int
     may_return_until_ms: int | None
     live: bool
 

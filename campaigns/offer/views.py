@@ -11,6 +11,7 @@ from campaigns.offer.landing import late_says
 from campaigns.offer.models import Offer
 from campaigns.offer.schemas import Availability, NextPrice, OfferPage, OfferView
 from campaigns.order.models import Order
+from campaigns.waiting.models import Wait
 from engine.db import Database
 from engine.errors import Unavailable
 from engine.ids import now_ms
@@ -114,9 +115,12 @@ async def _availability(
     if live:
         state = hot["state"]
         total, held, sold = int(hot["total"]), int(hot["held"]), int(hot["sold"])
+        waiting = int(hot.get("waiting", "0"))
     else:
         async with db.begin() as session:
             offer = await session.get_one(Offer, listed.offer_id)
+            listed_waits = select(func.count()).where(Wait.offer_id == listed.offer_id)
+            waiting = await session.scalar(listed_waits) or 0
         state, total, held, sold = offer.state, offer.total, offer.held, offer.sold
     word, until = "available", None
     available = total - held - sold
@@ -128,6 +132,7 @@ async def _availability(
         held=held,
         sold=sold,
         total=total,
+        waiting=waiting,
         may_return_until_ms=until,
         live=live,
     )

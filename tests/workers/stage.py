@@ -21,6 +21,7 @@ from engine.scripts import load_all
 from engine.settings import Settings
 from engine.shards import Epochs, shard_of
 from engine.teams import Teams
+from engine.waiting import Waiting
 from engine.wire import Wire
 from workers.settle.loop import Settler
 
@@ -48,6 +49,11 @@ class Stage:
     def teams(self) -> Teams:
         """The commands on teams, over the stage's wire."""
         return Teams(self.wire, self.epochs)
+
+    @property
+    def waiting(self) -> Waiting:
+        """The commands on waiting lists, over the stage's wire."""
+        return Waiting(self.wire, self.epochs)
 
     async def settle(self) -> None:
         """Rounds until every shard is open and nothing is left to settle."""
@@ -178,6 +184,20 @@ class Stage:
             price_id="p1",
             key=f"{key}-{buyer}",
             body_hash=f"h{qty}",
+        )
+
+    async def wait(self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "w-1") -> Reply:
+        """One wish for the offer's waiting list, at its only price."""
+        return await self.waiting.join(
+            offer.shard,
+            offer_id=offer.id,
+            campaign_id=offer.campaign_id,
+            buyer_id=buyer,
+            qty=qty,
+            price_id="p1",
+            key=f"{key}-{buyer}",
+            body_hash=f"h{qty}",
+            touch="room:r|1",
         )
 
     async def seat(

@@ -33,7 +33,7 @@ from engine.stream import Entries
 from workers.broadcast.claims import about_claims
 from workers.broadcast.shelves import Shelves
 from workers.broadcast.teams import filled, team_events, to_rooms, to_teams
-from workers.broadcast.translate import AboutClaim, Batch, for_buyer, sort_out
+from workers.broadcast.translate import AboutClaim, Batch, for_buyer, for_waiter, sort_out
 
 AT_ONCE_MAX = 500  # logs that a shard's batch writes to at the same time
 
@@ -135,12 +135,16 @@ class Publisher:
         self, batch: Batch, about: Mapping[str, AboutClaim]
     ) -> dict[str, list[TopicEvent]]:
         told: dict[str, list[TopicEvent]] = {}
+        said: list[tuple[int, str, AnyTopicEvent]] = [
+            (event.seq, event.buyer_id, for_waiter(event)) for event in batch.waits
+        ]
         for event in batch.claims:
             known = about.get(event.claim_id)
             if known is not None:
-                said: AnyTopicEvent = for_buyer(event, known)
-                one = topic_event(batch.origin(event.seq), said, seq=event.seq)
-                told.setdefault(me_topic(known.buyer_id), []).append(one)
+                said.append((event.seq, known.buyer_id, for_buyer(event, known)))
+        for seq, buyer_id, one in sorted(said, key=lambda one: one[0]):
+            event_here = topic_event(batch.origin(seq), one, seq=seq)
+            told.setdefault(me_topic(buyer_id), []).append(event_here)
         return told
 
 

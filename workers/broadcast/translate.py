@@ -25,9 +25,12 @@ from engine.events import (
     SeatFilled,
     SeatMoved,
     TeamEvent,
+    WaitEvent,
+    WaitJoined,
+    WaitSkipped,
     decode,
 )
-from engine.room_events import ClaimStateWord, MyClaim, MyPayment
+from engine.room_events import ClaimStateWord, MyClaim, MyPayment, MyWait
 from engine.stream import Entries
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Batch(msgspec.Struct):
     claims: list[ClaimEvent]
     touched: dict[str, None]  # offers whose stock has moved, in the order of their first event
     seats: list[TeamEvent]
+    waits: list[WaitEvent]
     teams: dict[str, str]  # teams whose seats or state have moved, each with its offer
 
     def origin(self, seq: int) -> str:
@@ -77,7 +81,7 @@ class Batch(msgspec.Struct):
 
 def sort_out(shard: int, epoch: int, entries: Entries) -> Batch:
     """The batch of these entries. What cannot be read is left out: the settler buries it."""
-    batch = Batch(shard, epoch, entries[-1][0], [], [], {}, [], {})
+    batch = Batch(shard, epoch, entries[-1][0], [], [], {}, [], [], {})
     for seq, fields in entries:
         try:
             event = decode(seq, fields)
@@ -92,6 +96,8 @@ def sort_out(shard: int, epoch: int, entries: Entries) -> Batch:
             batch.claims.append(event)
             if isinstance(event, ClaimHeld) and event.team_id:
                 batch.teams.setdefault(event.team_id, event.offer_id)
+        elif isinstance(event, WaitEvent):
+            batch.waits.append(event)
         else:
             _of_team(batch, event)
     return batch
@@ -139,6 +145,17 @@ def for_buyer(event: ClaimEvent, about: AboutClaim) -> MyClaim | MyPayment:
     if isinstance(event, ClaimPaying):
         return msgspec.structs.replace(told, pay_expires_at_ms=event.pay_expires_at_ms)
     return told
+
+
+def for_waiter(event: WaitEvent) -> MyWait:
+    """What somebody in a waiting list is told."""
+    if isinstance(event, WaitJoined):
+        place = event.place
+        return MyWait(at_ms=event.at_ms, offer_id=event.offer_id, state="waiting", place=place)
+    if isinstance(event, WaitSkipped):
+        why = event.why
+        return MyWait(at_ms=event.at_ms, offer_id=event.offer_id, state="skipped", why=why)
+    return MyWait(at_ms=event.at_ms, offer_id=event.offer_id, state="left")
 
 
 def _after(
