@@ -141,10 +141,7 @@ def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None
             f"{units_left} of {order.qty} are left. Nothing was changed.",
             units_left=units_left,
         )
-    # Once a crowd's difference went back, a unit is worth its last price. An earlier price-only
-    # refund may have taken from what the units would bring.
-    price_fen = order.unit_price_fen if order.final_price_fen is None else order.final_price_fen
-    amount = min(price_fen * units, fen_left) if amount_fen is None else amount_fen
+    amount = _worth(order, units, units_left, fen_left) if amount_fen is None else amount_fen
     if amount > fen_left or amount == 0:
         raise Conflict(
             "refund_exceeds_paid",
@@ -159,6 +156,18 @@ def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None
             "Settle the rest outside the payment channel.",
         )
     return amount
+
+
+def _worth(order: Order, units: int, units_left: int, fen_left: int) -> int:
+    """What `units` bring, in fen; an earlier price-only refund may have taken from it.
+
+    Once a crowd's difference went back, a unit is worth the final price, and the units that stay
+    keep theirs: paid - refunded - units left * final price.
+    """
+    if order.final_price_fen is None:
+        return min(order.unit_price_fen * units, fen_left)
+    stays_fen = (units_left - units) * order.final_price_fen
+    return max(0, min(order.final_price_fen * units, fen_left - stays_fen))
 
 
 def _insert(

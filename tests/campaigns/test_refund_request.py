@@ -195,3 +195,13 @@ async def test_after_its_difference_a_unit_is_worth_the_crowds_last_price(world:
     assert (await world.refund(order_id, 1)).amount_fen == 800
     assert (await world.refund(order_id, 1, actor="b1", buyer_id="b1")).amount_fen == 800
     assert await refusal(world, order_id, 0, amount_fen=1) == (409, "refund_exceeds_paid")
+
+
+async def test_what_stays_keeps_the_crowds_last_price(world: Paying) -> None:
+    """A price-only refund is taken from the first unit that goes back, not from those that stay."""
+    order_id = await world.standing(qty=2)
+    await world.stage.run("UPDATE orders SET final_price_fen = 800 WHERE id = :id", id=order_id)
+    await world.refund(order_id, 0, amount_fen=380)  # as the difference
+    await world.refund(order_id, 0, amount_fen=100)
+    assert (await world.refund(order_id, 1, actor="b1", buyer_id="b1")).amount_fen == 700
+    assert (await world.refund(order_id, 1, actor="b1", buyer_id="b1")).amount_fen == 800

@@ -3,7 +3,10 @@
 from typing import Any, NamedTuple
 
 from campaigns.offer.models import GUARANTEE_FIELD, Offer
-from engine.ids import new_id
+from campaigns.refund.models import Refund
+from campaigns.refund.service import request_refund
+from engine.audit.run import run_audit
+from engine.ids import new_id, order_id_of
 from engine.offers import TeamRules
 from tests.workers.acts import begin_paying, confirm, held
 from tests.workers.seats import HOUR_MS, Steps, crowd_of, decided, joined
@@ -80,3 +83,25 @@ async def book_all(stage: Stage, worker: CrowdBooks | None = None) -> None:
         if not await stage.scalar(f"{due} decided_at_ms > 0 AND booked_at_ms IS NULL)"):
             return
     raise AssertionError(f"still something to book after {TURNS_MAX} turns")
+
+
+async def asks(stage: Stage, claim_id: str, units: int = 1) -> Refund:
+    """The buyer gives units back for their price."""
+    order_id = order_id_of(claim_id)
+    buyer = str(await stage.scalar("SELECT buyer_id FROM orders WHERE id = :id", id=order_id))
+    return await request_refund(
+        stage.db,
+        order_id=order_id,
+        request_id=new_id("req"),
+        units=units,
+        amount_fen=None,
+        actor=buyer,
+        buyer_id=buyer,
+    )
+
+
+async def hold_the_laws(stage: Stage) -> None:
+    """The laws of shares and refunds on what is there; refunds need not have been sent."""
+    report = await run_audit(stage.db, stage.wire)
+    for law in ("M4", "M5", "M9", "T5"):
+        assert report.law(law).ok, report.law(law).problems

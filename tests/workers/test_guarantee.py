@@ -1,21 +1,29 @@
 """A formed crowd's difference goes to who bought the SKU elsewhere in its campaign: once, exact."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 import pytest_asyncio
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from campaigns.refund.models import Refund
-from campaigns.refund.service import request_refund
 from campaigns.team.booking import left_to_book
-from engine.audit.run import run_audit
+from engine.audit.differences import differences
+from engine.audit.report import Finding
 from engine.db import Database
-from engine.ids import new_id, order_id_of
 from tests.workers.conftest import RivalMaker
 from tests.workers.gates import Crash, Steps
 from tests.workers.laws import check, rows
-from tests.workers.promises import Shop, book_all, books, bought, forms, shop
+from tests.workers.promises import (
+    Shop,
+    asks,
+    book_all,
+    books,
+    bought,
+    forms,
+    hold_the_laws,
+    shop,
+)
 from tests.workers.seats import crowd_of, deadline_passes, joined, opened, pays, sits
 from tests.workers.stage import Stage, open_stage
 
@@ -29,21 +37,6 @@ async def stage(db: Database, hot: Redis, valkey_url: str) -> AsyncIterator[Stag
         yield opened_stage
 
 
-async def asks(stage: Stage, claim_id: str, units: int = 1) -> Refund:
-    """The buyer gives units back for their price."""
-    order_id = order_id_of(claim_id)
-    buyer = str(await stage.scalar("SELECT buyer_id FROM orders WHERE id = :id", id=order_id))
-    return await request_refund(
-        stage.db,
-        order_id=order_id,
-        request_id=new_id("req"),
-        units=units,
-        amount_fen=None,
-        actor=buyer,
-        buyer_id=buyer,
-    )
-
-
 async def given(stage: Stage) -> dict[str, int]:
     """buyer → fen of the guarantee; nobody twice."""
     found = await rows(
@@ -54,13 +47,6 @@ async def given(stage: Stage) -> dict[str, int]:
     told = {row["buyer_id"]: row["amount_fen"] for row in found}
     assert len(told) == len(found)
     return told
-
-
-async def hold_the_laws(stage: Stage) -> None:
-    """The laws of shares and refunds on what is there; refunds need not have been sent."""
-    report = await run_audit(stage.db, stage.wire)
-    for law in ("M4", "M5", "M9", "T5"):
-        assert report.law(law).ok, report.law(law).problems
 
 
 async def test_standing_orders_of_the_sku_get_the_difference(stage: Stage) -> None:
@@ -235,3 +221,51 @@ async def book_all_members(stage: Stage) -> None:
     await stage.run("UPDATE teams SET guarantee_due = false")
     await book_all(stage)
     await stage.run("UPDATE teams SET guarantee_due = true WHERE kind = 'crowd'")
+
+
+async def test_the_law_names_a_difference_that_is_wrong(stage: Stage) -> None:
+    """Planted: none, too little, two, one that nobody promised."""
+    market = await shop(stage)
+    covered = await bought(stage, market.regular, "r1", qty=2)
+    await forms(stage, market.crowd)
+    await book_all(stage)
+    late = await bought(stage, market.regular, "r2")
+    await stage.settle()
+    await hold_the_laws(stage)
+    copy = (
+        "INSERT INTO refunds (id, payment_id, order_id, claim_id, shard, cause, amount_fen, units,"
+        " state, requested_by, created_at_ms, lease_until_ms, next_at_ms, tries, last_error)"
+        " SELECT 'rfd_x', payment_id, id, claim_id, shard, '{}', 1, 0, 'due', 'system', 1, 0, 1, 0,"
+        " '' FROM orders WHERE claim_id = '{}'"
+    )
+    faults = {
+        "UPDATE refunds SET amount_fen = 579 WHERE cause = 'upgrade_guarantee'": (
+            "1401 fen are left of it, its units at 700 fen are 1400"
+        ),
+        "UPDATE refunds SET cause = 'late' WHERE cause = 'upgrade_guarantee';"
+        "UPDATE orders SET final_price_fen = NULL WHERE team_id IS NULL": (
+            "its final price is None, its crowd guarantees 700"
+        ),
+        copy.format("crowd_difference", covered): "it has 2 differences",
+        copy.format("upgrade_guarantee", late): "it has a difference that no crowd guarantees",
+    }
+    for fault, said in faults.items():
+        problems = await _planted(stage, fault)
+        assert any(said in one for one in problems), (fault, problems)
+    await hold_the_laws(stage)
+
+
+async def _planted(stage: Stage, fault: str) -> Sequence[str]:
+    """What the law says of it; it is rolled back."""
+    finding = Finding("M9", "")
+    with contextlib.suppress(_Undo):
+        async with stage.db.begin() as session:
+            for statement in fault.split(";"):
+                await session.execute(text(statement))
+            await differences(session, finding)
+            raise _Undo
+    return finding.result().problems
+
+
+class _Undo(Exception):
+    """Rolls a planted fault back."""
