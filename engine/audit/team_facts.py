@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.audit.archive import BATCHES_MAX, Payload
 from engine.audit.report import Finding
 from engine.audit.sources import Given, pages, read_aside, snapshot
-from engine.audit.team_walk import LawName, TeamWalk
+from engine.audit.team_rights import LawName
+from engine.audit.team_walk import TeamWalk
 from engine.events import decode
 from engine.offers import OfferConfig
 
@@ -24,7 +25,7 @@ SELECT b.shard, b.epoch, b.payload FROM event_batches b
 WHERE NOT b.orphaned ORDER BY b.shard, b.epoch, b.first_seq
 """
 _ROWS = """
-SELECT id, state, paid, subsidy, step FROM teams
+SELECT id, state, paid, subsidy, step, captain_id, deadline_ms FROM teams
 """
 _SEATS = """
 SELECT claim_id, team_id, seat, buyer_id FROM orders
@@ -108,6 +109,12 @@ async def _rows(session: AsyncSession, walk: TeamWalk) -> None:
             walk.expect("T1", said == told, f"{text_}, events say {told}")
             text_ = f"team {row['id']}: its row is {row['state']}, events say {team.state}"
             walk.expect("T4", row["state"] == team.state, text_)
+            text_ = f"team {row['id']}: its row is led by {row['captain_id']}"
+            led = team.captain in (row["captain_id"], None)
+            walk.expect("T3", led, f"{text_}, events say {team.captain}")
+            early = 0 < team.closed_at_ms < row["deadline_ms"]
+            text_ = f"team {row['id']} closed at {team.closed_at_ms}"
+            walk.expect("T1", not early, f"{text_}, its deadline is {row['deadline_ms']}")
     for team_id in sorted(walk.teams.keys() - known)[:100]:
         walk.expect("T1", False, f"team {team_id} was settled and has no row")
     async for page in pages(session, _SEATS):

@@ -23,6 +23,8 @@ class WalkTeam(msgspec.Struct):
     subsidy: int = 0
     step: int = 0
     owes: str = ""  # the event that must come next, if it must
+    captain: str | None = ""  # None: whoever a rebuild made it
+    closed_at_ms: int = 0  # at its deadline, not because of a cancelled campaign
     full: list[list[int]] = []  # from when to when no seat was free; the last may go on
 
     def note_full(self, at_ms: int) -> None:
@@ -86,7 +88,9 @@ def mend(
         if team.kind == "crowd":
             team.step = max(team.step, due_step(team))
             team.state = "reached" if team.step and team.state == "forming" else team.state
-        elif not team.seats:
+        if team.kind == "team" and team.captain not in team.seats:
+            team.captain = None if team.seats else ""
+        if team.kind == "team" and not team.seats:
             team.state = "closing"
         elif team.state == "opening" and team.paid:
             team.state = "forming"

@@ -5,9 +5,11 @@ first asks the laws (capacity, nobody twice, no seat after the decision, nobody 
 deadline, the price in force), then follows the event, so one fault is not told for ever.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
 
+from engine.audit import team_rights
+from engine.audit.team_rights import Asked, LawName
 from engine.audit.team_states import DECIDED, WalkClaim, WalkTeam, mend
 from engine.events import (
     AnyEvent,
@@ -34,7 +36,6 @@ from engine.events import (
 )
 from engine.offers import OfferConfig
 
-LawName = Literal["I9", "T1", "T2", "T3", "T4", "T6", "T7"]
 LAW_NAMES: tuple[LawName, ...] = ("I9", "T1", "T2", "T3", "T4", "T6", "T7")
 
 
@@ -52,6 +53,7 @@ class TeamWalk:
         self._openers: dict[tuple[str, str], str] = {}
         self._shard = self._epoch = 0
         self._offers: list[str] = []  # opened in this shard
+        self._filled_seats: Counter[str] = Counter()  # by the merchant, of each offer
         self._closed: dict[str, str] = {}  # offers that are not open any more, and how
 
     def expect(self, law: LawName, holds: bool, text: str) -> None:
@@ -59,6 +61,10 @@ class TeamWalk:
         self.facts[law] += 1
         if not holds:
             self.problems[law].append(text)
+
+    def _ask(self, asked: Asked) -> None:
+        for law, holds, text in asked:
+            self.expect(law, holds, text)
 
     def read(self, event: AnyEvent, shard: int, epoch: int) -> None:
         """The next settled event; shards one after the other, each from its first epoch."""
@@ -162,6 +168,7 @@ class TeamWalk:
             kind=event.team_kind,
             offer_id=event.offer_id,
             opener_id=event.opener_id,
+            captain=event.opener_id,
             size=event.size,
             deadline_ms=event.deadline_ms,
             state="forming" if event.team_kind == "crowd" else "opening",
@@ -192,7 +199,9 @@ class TeamWalk:
             return
         claim = WalkClaim(event.buyer_id, event.team_id, event.offer_id, event.consent == "1")
         claim.held_in = self._epoch
-        self._price(event, team)
+        config = self._configs.get(event.offer_id)
+        if config is not None and config.team is not None:
+            self._ask(team_rights.held(event, team, config))
         closed = self._closed.get(event.offer_id, "")
         on_sale = not closed or (closed == "finishing" and team.state in ("forming", "reached"))
         self.expect("I9", on_sale, f"claim {event.claim_id} is of an offer that is {closed}")
@@ -201,21 +210,6 @@ class TeamWalk:
         text = f"claim {event.claim_id} is held until {event.expires_at_ms}"
         self.expect("T6", inside, f"{text}, team {event.team_id} ends at {team.deadline_ms}")
         self._sit(event.team_id, team, event.claim_id, claim)
-
-    def _price(self, event: ClaimHeld, team: WalkTeam) -> None:
-        """The captain's price for who opens, the step in force in a crowd, else the interval's."""
-        config = self._configs.get(event.offer_id)
-        if config is None or config.team is None:
-            return
-        if config.team.captain_price and team.state == "opening" and not team.seats:
-            right = config.team.captain_price
-        elif team.step and config.team.charging == "low":
-            right = config.team.steps[team.step - 1][1:]
-        else:
-            begun = [price for price in config.prices if price[2] <= event.at_ms]
-            right = max(begun, key=lambda price: price[2])[:2]
-        price = (event.price_id, event.price_fen)
-        self.expect("I9", price == right, f"claim {event.claim_id} has price {price}, not {right}")
 
     def _claim(self, event: ClaimPaying | ClaimReleased | ClaimReturned) -> None:
         claim = self.claims.get(event.claim_id)
@@ -241,6 +235,8 @@ class TeamWalk:
         if event.landed:
             team = self._team(event, event.team_id)
             if team is not None:
+                config = self._configs.get(team.offer_id)
+                self._ask(team_rights.landed(event, claim, team, config))
                 self._sit(event.team_id, team, event.claim_id, claim)
         seated = claim.seat == "taken" and claim.team_id == event.team_id
         self.expect("T3", seated, f"claim {event.claim_id} was paid without a seat")
@@ -285,6 +281,9 @@ class TeamWalk:
             del team.seats[claim.buyer_id]
         team.paid.discard(event.claim_id)
         claim.seat = "left"
+        if team.kind == "team":
+            self._ask(team_rights.led(event.team_id, team, claim.buyer_id, event.captain_id))
+            team.captain = event.captain_id
         if self._openers.get((team.offer_id, claim.buyer_id)) == event.team_id:
             del self._openers[team.offer_id, claim.buyer_id]
         self._count(event.team_id, team, event.paid)
@@ -294,15 +293,13 @@ class TeamWalk:
         claim = self.claims.get(event.claim_id)
         if source is None or target is None or claim is None:
             return
-        right = (
-            claim.consent
-            and claim.state == "paid"
-            and claim.team_id == event.from_team_id
-            and (source.state, source.offer_id) == ("closing", target.offer_id)
-        )
-        text = f"claim {event.claim_id} was moved to team {event.team_id}"
-        self.expect("T3", right, f"{text} without consent, payment or need")
+        sides = (event.from_team_id, event.team_id)
+        paying = {one for one in sides if self._is_paying(self.teams[one])}
+        self._ask(team_rights.moved(event, claim, self.teams, paying))
         claim.moving = event.team_id
+
+    def _is_paying(self, team: WalkTeam) -> bool:
+        return any(self.claims[one].state == "paying" for one in team.seats.values())
 
     def _reached(self, event: CrowdReached) -> None:
         team = self._team(event, event.team_id, "crowd.reached")
@@ -324,6 +321,10 @@ class TeamWalk:
             right = self._is_honoured(team) and team.state == "closing"
             text = f"the merchant honours team {event.team_id}"
             self.expect("T3", right, f"{text}, which was not promised")
+        if not event.honour:
+            self._filled_seats[event.offer_id] += event.seats
+        filled = self._filled_seats[event.offer_id]
+        self._ask(team_rights.subsidised(event, team, self._configs.get(team.offer_id), filled))
         team.subsidy += event.seats
         self.commands[event.command_id] = event.seats
         taken = len(team.seats) + team.subsidy
@@ -348,6 +349,8 @@ class TeamWalk:
             text = f"team {event.team_id} closes before its deadline"
             self.expect("T1", cancelled, f"{text}, its offer is not cancelled")
             team.deadline_ms = event.deadline_ms
+        else:
+            team.closed_at_ms = event.at_ms
         held = [
             claim_id
             for claim_id in team.seats.values()
@@ -377,9 +380,9 @@ class TeamWalk:
         cancelled = self._closed.get(team.offer_id) == "cancelled"
         true = {"cancelled": cancelled, "deadline": not cancelled}.get(event.why, True)
         self.expect("T1", true, f"{name} because of {event.why}, which is not so")
-        if formed:
-            unpaid = set(team.seats.values()) - team.paid
-            self.expect("T3", not unpaid, f"{name}, its seats {sorted(unpaid)[:3]} are not paid")
+        # A failing team has let go of who has not paid, or waits for them.
+        unpaid = set(team.seats.values()) - team.paid
+        self.expect("T3", not unpaid, f"{name}, its seats {sorted(unpaid)[:3]} are not paid")
         team.state = "formed" if formed else "failed"
         if self._openers.get((team.offer_id, team.opener_id)) == event.team_id:
             del self._openers[team.offer_id, team.opener_id]

@@ -11,7 +11,7 @@ from tests.engine.hotshard import config
 from tests.engine.seats import CROWD_ID, crowd_rules, team_rules
 
 DEADLINE = 1_000
-TEAM = config(kind="team", team=team_rules(size=2, captain_price=("prc_cap", 900)))
+TEAM = config(kind="team", team=team_rules(size=2, captain_price=("prc_cap", 900), subsidy_max=1))
 CROWD = config(kind="crowd", team=crowd_rules(), prices=(("prc_low", 800, 0),))
 
 

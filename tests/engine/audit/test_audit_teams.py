@@ -48,6 +48,14 @@ async def test_t1_a_seat_of_another_claim(scene: Scene) -> None:
     assert await scene.broken() == {"T1"}
 
 
+async def test_t1_a_team_that_closed_before_its_deadline(scene: Scene) -> None:
+    sql = "UPDATE teams SET deadline_ms = decided_at_ms + 60000 WHERE id = :id"
+    await scene.run(sql, id=scene.names["team_failed"])
+    report = await scene.audit()
+    assert report.broken == ("T1",)
+    assert "its deadline is" in report.law("T1").problems[0]
+
+
 async def test_t2_two_seats_of_one_buyer(scene: Scene) -> None:
     """As if the held seat were the captain's own."""
     await scene.run(
@@ -78,6 +86,14 @@ async def test_t3_a_member_who_sits_elsewhere(scene: Scene) -> None:
         c=scene.names["seat_held"],
     )
     assert "T3" in await scene.broken()
+
+
+async def test_t3_a_captain_who_is_none(scene: Scene) -> None:
+    sql = "UPDATE teams SET captain_id = 't15' WHERE id = :id"
+    await scene.run(sql, id=scene.names["team_forming"])
+    report = await scene.audit()
+    assert report.broken == ("T3",)
+    assert "is led by t15, events say t13" in report.law("T3").problems[0]
 
 
 async def test_t3_a_subsidy_of_another_price(scene: Scene) -> None:
