@@ -32,6 +32,18 @@ SELECT o.id, o.qty, (f.config ->> 'per_order_max')::bigint AS most
 FROM orders o JOIN offers f ON f.id = o.offer_id
 WHERE o.qty > (f.config ->> 'per_order_max')::bigint
 """
+# The right of a new customer goes with the seat, or with the claim where there is none.
+_NEW_TWICE = """
+SELECT campaign_id, buyer_id, count(*) AS n FROM orders
+WHERE newcomer AND claim_state IN ('held', 'paying', 'paid') AND (team_id IS NULL OR seat = 'taken')
+GROUP BY 1, 2 HAVING count(*) > 1
+"""
+_NOT_NEW = """
+SELECT o.id, o.team_id FROM orders o JOIN teams t ON t.id = o.team_id
+JOIN offers f ON f.id = o.offer_id
+WHERE o.seat = 'taken' AND NOT o.newcomer AND o.buyer_id <> t.opener_id
+AND (f.config -> 'team' ->> 'newcomers_only')::boolean
+"""
 _BUYERS_OF = text("SELECT buyer_id FROM orders WHERE claim_id = ANY(CAST(:ids AS text[]))")
 Sums = dict[tuple[int, str], int]  # (shard, offer or campaign) → units of all its buyers
 
@@ -52,8 +64,21 @@ async def i8_limits_hold(given: Given) -> LawResult:
         async for page in pages(session, _TOO_MANY):
             for row in page:
                 finding.expect(False, f"order {row['id']} of {row['qty']}, limit {row['most']}")
+        await _newcomers(session, finding)
     await _hot_limits(given, aside, sums, finding)
     return finding.result()
+
+
+async def _newcomers(session: AsyncSession, finding: Finding) -> None:
+    """One claim by the right of a new customer; who joins a team for such has it."""
+    async for page in pages(session, _NEW_TWICE):
+        for row in page:
+            name = f"buyer {row['buyer_id']} has {row['n']} claims of a new customer"
+            finding.expect(False, f"{name} in campaign {row['campaign_id']}")
+    async for page in pages(session, _NOT_NEW):
+        for row in page:
+            text_ = f"order {row['id']} sits in team {row['team_id']}, which is for new customers"
+            finding.expect(False, text_)
 
 
 async def _buyers_aside(session: AsyncSession) -> set[str]:

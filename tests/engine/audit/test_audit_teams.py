@@ -176,6 +176,23 @@ async def test_t7_a_reason_that_is_not_true(scene: Scene) -> None:
     assert "was told team_full" in report.law("T7").problems[0]
 
 
+async def test_i8_who_is_not_new_in_a_team_for_new_customers(scene: Scene) -> None:
+    await scene.run(
+        "UPDATE offers SET config = jsonb_set(config, '{team,newcomers_only}', 'true')"
+        " WHERE id = :id",
+        id=scene.names["team_offer"],
+    )
+    report = await scene.audit()
+    assert report.broken == ("I8",)
+    assert "which is for new customers" in report.law("I8").problems[0]
+
+
+async def test_i8_the_right_of_a_new_customer_used_twice(scene: Scene) -> None:
+    await scene.run("UPDATE orders SET newcomer = true, buyer_id = 't1' WHERE seat = 'taken'")
+    report = await scene.audit()
+    assert any("claims of a new customer" in one for one in report.law("I8").problems)
+
+
 async def test_i9_a_price_that_was_not_in_force(scene: Scene) -> None:
     """The captain's price for somebody who only joined."""
     await scene.run(
