@@ -74,7 +74,7 @@ async def prices_on_sale(
                 # A cancelled campaign sells nothing more but seats of teams that may finish.
                 and_(
                     Campaign.state == "cancelled",
-                    Offer.state.in_(("open", "finishing")),
+                    Offer.state.in_(("scheduled", "open", "finishing")),
                     Offer.kind.in_(("team", "crowd")),
                     func.coalesce(Offer.config["on_cancel"].astext, "finish") == "finish",
                 ),

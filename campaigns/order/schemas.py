@@ -10,7 +10,8 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """An order; all amounts in fen, all times in ms.
 
     `state`: open, paid, ready, fulfilled, completed, released, rejected, refunding or refunded.
-    `seat`: `taken` or `left` of its team; empty for sales without one.
+    `seat`: `taken` or `left` of its team; empty for sales without one. `team_failed`: why its team
+    failed, `deadline`, `empty` or `cancelled` (its campaign was); None while it did not.
     """
 
     order_id: str
@@ -34,6 +35,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     paid_at_ms: int | None
     team_id: str | None
     seat: str
+    team_failed: str | None
     ready_after_days: int | None  # of group buys: from paying (or forming) until it is there
     # For HQ only; a customer's answer does not have these.
     buyer_id: str | UnsetType = UNSET

@@ -1,7 +1,7 @@
 """Reading orders: a customer's own, or all of them for HQ. Pages by key, never by offset."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, func, select, tuple_
@@ -11,6 +11,7 @@ from campaigns.exports import Cell, too_many_rows
 from campaigns.offer.models import READY_FIELD, Offer
 from campaigns.order.models import Order
 from campaigns.order.schemas import OrderPage, OrderView
+from campaigns.team.models import Team
 from engine.db import Database
 from engine.errors import BadInput, Missing
 from engine.tokens import Access
@@ -23,7 +24,7 @@ CSV_HEADER = (
 )
 
 _FOR_HQ = ("buyer_id", "payment_id", "credit")
-_MADE = ("order_id", "ready_after_days")
+_MADE = ("order_id", "ready_after_days", "team_failed")
 _FOR_ALL = tuple([n for n in OrderView.__struct_fields__ if n not in (*_MADE, *_FOR_HQ)])
 
 
@@ -49,8 +50,8 @@ async def get_order(db: Database, who: Access, order_id: str) -> OrderView:
         order = await session.get(Order, order_id)
         if order is None or (who.role != "hq" and order.buyer_id != who.subject):
             raise missing_order()
-        days = await _ready_days(session, [order])
-    return _view(who, order, days)
+        more = await _more(session, [order])
+    return _view(who, order, more)
 
 
 async def page(
@@ -62,10 +63,10 @@ async def page(
         query = query.where(_before(_read_cursor(after)))
     async with db.begin() as session:
         found = (await session.scalars(query)).all()
-        days = await _ready_days(session, found)
+        known = await _more(session, found)
     more = len(found) > limit
     return OrderPage(
-        tuple([_view(who, order, days) for order in found[:limit]]),
+        tuple([_view(who, order, known) for order in found[:limit]]),
         _cursor(found[limit - 1]) if more else None,
     )
 
@@ -133,19 +134,32 @@ def _read_cursor(text: str) -> tuple[int, str]:
     return int(at_ms), order_id
 
 
-async def _ready_days(session: AsyncSession, orders: Sequence[Order]) -> dict[str, int]:
-    """Offer → days until its goods are there, of those that have such a promise."""
+class _More(NamedTuple):
+    """What orders do not say themselves: offer → days until its goods are there, of those that
+    have such a promise; team → why it failed, of those that did."""
+
+    days: dict[str, int]
+    failed: dict[str, str]
+
+
+async def _more(session: AsyncSession, orders: Sequence[Order]) -> _More:
     days = Offer.config[READY_FIELD].as_integer()
     ids = {order.offer_id for order in orders}
     rows = await session.execute(select(Offer.id, days).where(Offer.id.in_(ids), days >= 0))
-    return {row[0]: row[1] for row in rows}
+    ready = {row[0]: row[1] for row in rows}
+    teams = {order.team_id for order in orders if order.team_id and order.seat == "taken"}
+    whys = await session.execute(
+        select(Team.id, Team.why).where(Team.id.in_(teams), Team.state == "failed")
+    )
+    return _More(ready, {row[0]: row[1] for row in whys})
 
 
-def _view(who: Access, order: Order, days: Mapping[str, int]) -> OrderView:
+def _view(who: Access, order: Order, more: _More) -> OrderView:
     names = _FOR_ALL if who.role != "hq" else _FOR_ALL + _FOR_HQ
     return OrderView(
         order_id=order.id,
-        ready_after_days=days.get(order.offer_id),
+        ready_after_days=more.days.get(order.offer_id),
+        team_failed=more.failed.get(order.team_id or ""),
         **{name: getattr(order, name) for name in names},
     )
 

@@ -41,10 +41,14 @@ class TeamNow(msgspec.Struct, kw_only=True):
     live: bool
     seats: dict[str, bool] = {}
 
-    def shown(self, now_ms: int) -> str:
-        """The state for people: past its deadline a team takes no one, whoever writes that when."""
+    def shown(self, now_ms: int, *, ends: bool = False) -> str:
+        """The state for people: past its deadline a team takes no one, whoever writes that when.
+
+        `ends`: nor does one whose campaign was cancelled and does not let it finish.
+        """
         undecided = self.state in ("opening", "forming", "reached")
-        return "closing" if undecided and now_ms >= self.deadline_ms else self.state
+        is_over = ends or now_ms >= self.deadline_ms
+        return "closing" if undecided and is_over else self.state
 
     @property
     def left(self) -> int:

@@ -49,7 +49,9 @@ class TeamView(msgspec.Struct, frozen=True, kw_only=True):
     up, payments under way are being settled), formed or failed. `paid` are seats, `pending` those
     held or being paid, `subsidy` those that the merchant filled. `stock_for_missing`: there are
     units for the missing seats now. `my_claim_id`: the asker's own seat. A crowd has no members
-    here and no size, but a `ladder`. `live` false: as last settled.
+    here and no size, but a `ladder`. `live` false: as last settled. `why` it was decided: full,
+    reached, deadline, empty or cancelled; else "". `cancelled`: its campaign was; what that does
+    to an open team is `cancel_says`, in a sentence, beforehand too.
     """
 
     team_id: str
@@ -77,6 +79,9 @@ class TeamView(msgspec.Struct, frozen=True, kw_only=True):
     ready_after_days: int
     late_says: str
     says: str
+    why: str
+    cancelled: bool
+    cancel_says: str
     live: bool
 
 
@@ -103,13 +108,14 @@ class OpenTeams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MyTeam(msgspec.Struct, frozen=True, kw_only=True):
-    """A seat of mine and what its team became; `seat`: taken or left."""
+    """A seat of mine and what its team became, and `why`; `seat`: taken or left."""
 
     team_id: str
     offer_id: str
     sku_name: str
     kind: str
     state: str
+    why: str
     size: int | None
     paid: int
     subsidy: int

@@ -4,9 +4,11 @@ import asyncio
 
 from sqlalchemy import Row, select, tuple_
 
+from campaigns.campaign.cancel_words import team_says as cancel_says
 from campaigns.catalog import Catalog, Listed
 from campaigns.offer.groups import crowd_terms, price_now, team_terms
 from campaigns.offer.landing import late_says
+from campaigns.offer.models import Offer
 from campaigns.order.models import Order
 from campaigns.team.hot import TeamNow, from_hot, missing_team, read_team
 from campaigns.team.models import UNDECIDED, Team
@@ -32,13 +34,17 @@ async def view_team(
     crowd = await crowd_terms(db, teams, listed) if team.kind == "crowd" else None
     about = team_terms(listed.config)
     price_id, price_fen = price_now(listed.config, crowd, now_ms())
+    offer = await _offer_now(teams, listed)
     async with db.begin() as session:
         names = await nicknames(session, {*team.seats, team.captain_id} - {""})
+        state = offer.get("state") or (await session.get_one(Offer, listed.offer_id)).state
+        settled = await session.get(Team, team_id)
+    is_cancelled = state in ("cancelled", "finishing")
     return TeamView(
         team_id=team.team_id,
         offer_id=team.offer_id,
         kind=team.kind,
-        state=team.shown(now_ms()),
+        state=team.shown(now_ms(), ends=state == "cancelled"),
         sku_id=listed.sku_id,
         sku_name=listed.sku_name,
         size=team.size or None,
@@ -47,7 +53,7 @@ async def view_team(
         pending=team.pending,
         subsidy=team.subsidy,
         seats_left=team.left if team.size else None,
-        stock_for_missing=await _has_stock(teams, listed, team),
+        stock_for_missing=_has_stock(offer, listed, team),
         newcomers_only=rules.newcomers_only,
         captain=names.get(team.captain_id),
         members=_members(team, names, who),
@@ -60,6 +66,11 @@ async def view_team(
         ready_after_days=listed.ready_after_days or 0,
         late_says=late_says(team.kind, listed.config.late),
         says=crowd.charging_says if crowd else about.says if about else "",
+        why=settled.why if settled is not None else "",
+        cancelled=is_cancelled,
+        cancel_says=cancel_says(
+            team.kind, listed.config.on_cancel, rules.charging, is_cancelled=is_cancelled
+        ),
         live=team.live,
     )
 
@@ -78,13 +89,17 @@ def _members(team: TeamNow, names: dict[str, str], who: Access) -> tuple[Member,
     return tuple(sorted(found, key=lambda one: (not one.captain, not one.paid, one.nickname)))
 
 
-async def _has_stock(teams: Teams, listed: Listed, team: TeamNow) -> bool:
+async def _offer_now(teams: Teams, listed: Listed) -> dict[str, str]:
+    """The offer's hash; empty while the hot store is away."""
+    try:
+        return await teams.hash_of(keys.offers(listed.shard) + listed.offer_id)
+    except Unavailable:
+        return {}
+
+
+def _has_stock(offer: dict[str, str], listed: Listed, team: TeamNow) -> bool:
     rules = listed.config.team
     assert rules is not None
-    try:
-        offer = await teams.hash_of(keys.offers(listed.shard) + listed.offer_id)
-    except Unavailable:
-        return False
     missing = team.left if team.size else 1
     return int(offer.get("available", 0)) >= missing * (rules.seat_qty or 1)
 
@@ -145,6 +160,7 @@ async def _my_team(teams: Teams, catalog: Catalog, who: Access, row: "Row[Order,
         sku_name=(await catalog.find(settled.offer_id)).sku_name,
         kind=settled.kind,
         state=state,
+        why=settled.why,
         size=settled.size or None,
         paid=paid,
         subsidy=subsidy,
