@@ -91,6 +91,7 @@ def _offer(campaign: Campaign, draft: CampaignIn, offer: OfferIn, settings: Sett
         prices=prices,
         team=team,
         on_cancel=draft.on_cancel,
+        audience=offer.audience,
     )
     kept = msgspec.to_builtins(config)
     kept[STORES_FIELD] = list(draft.stores)

@@ -7,6 +7,7 @@ import msgspec
 
 from engine.ledger.splits import SplitPlan
 from engine.money import FEN_MAX
+from engine.offers import Audience
 
 OFFERS_MAX = 200
 PRICES_MAX = 20
@@ -67,6 +68,7 @@ class OfferIn(_In, frozen=True, kw_only=True):
     duration_ms: Term | None = None
     per_order_max: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
     per_buyer_max: Limit = 1
+    audience: Audience = "all"  # `new`: also one such claim per buyer and campaign
     late: Late | None = None
     coupons: bool = False  # both always refused on group buys
     points: bool = False
@@ -151,6 +153,7 @@ class PublishedOffer(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     sku_id: str
     state: str
+    audience: str
     total: int
     held: int
     sold: int

@@ -198,6 +198,7 @@ def published(offer: Offer) -> PublishedOffer:
         kind=offer.kind,
         sku_id=offer.sku_id,
         state=offer.state,
+        audience=offer.config.get("audience", "all"),
         total=offer.total,
         held=offer.held,
         sold=offer.sold,

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from campaigns.campaign.schemas import Note, Units
+from engine.offers import Audience
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +79,7 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
 
     `phase`: waiting (a host will launch it, for `launch_ms`; the window is not known yet),
     upcoming, open, ended or closed. `late` says in words what becomes of a payment
-    that arrives after its claim came free.
+    that arrives after its claim came free, `audience_says` who may buy.
     """
 
     offer_id: str
@@ -103,6 +104,8 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     per_campaign_max: int
     hold_ms: int
     pay_ms: int
+    audience: Audience
+    audience_says: str
     late: str
     late_says: str
     stores: tuple[str, ...]  # empty: all

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from campaigns.catalog import Catalog, Listed
+from campaigns.offer.audience import WORDS
 from campaigns.offer.groups import crowd_terms, price_now, team_terms
 from campaigns.offer.landing import late_says
 from campaigns.offer.models import Offer
@@ -83,6 +84,8 @@ async def _view(db: Database, inventory: Inventory, teams: Teams, listed: Listed
         per_campaign_max=config.per_campaign_max,
         hold_ms=config.hold_ms,
         pay_ms=config.pay_ms,
+        audience=config.audience,
+        audience_says=WORDS[config.audience].says,
         late=config.late,
         late_says=late_says(config.kind, config.late),
         stores=listed.stores,

@@ -40,6 +40,8 @@ offers = st.sampled_from(OFFERS)
 LIMITS = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))
 LANDINGS = st.sampled_from(("refund", "retake", "retake"))
 attempts = st.sampled_from(("att_1", "att_2"))
+AUDIENCES = st.sampled_from(("all", "all", "new", "members"))
+TRAITS = st.sampled_from(("nmb", "nmb", "n", "m", ""))
 
 
 class Scripts(Parity):
@@ -55,14 +57,20 @@ class Scripts(Parity):
         hold_ms=st.sampled_from((0, HOUR_MS)),
         limits=LIMITS,
         late=LANDINGS,
+        audience=AUDIENCES,
     )
     def begin(
-        self, totals: tuple[int, int], hold_ms: int, limits: tuple[int, int, int], late: str
+        self,
+        totals: tuple[int, int],
+        hold_ms: int,
+        limits: tuple[int, int, int],
+        late: str,
+        audience: str,
     ) -> Any:
         """An open shard with two offers of one campaign and two claims; a third is nobody's."""
         self.world.run(self._begin())
-        self.offer_open("ofr_1", totals[0], "cmp_a", hold_ms, limits, late)
-        self.offer_open("ofr_2", totals[1], "cmp_a", HOUR_MS, limits, "retake")
+        self.offer_open("ofr_1", totals[0], "cmp_a", hold_ms, limits, late, audience)
+        self.offer_open("ofr_2", totals[1], "cmp_a", HOUR_MS, limits, "retake", "new")
         for buyer_id in BUYERS[:2]:
             self._claim("ofr_1", buyer_id, 1, "prc_2", "k1")
         return multiple("clm-s0-e1-1-0000000000000000", *self.model.claims)
@@ -74,6 +82,7 @@ class Scripts(Parity):
         hold_ms=st.sampled_from((0, HOUR_MS)),
         limits=LIMITS,
         late=LANDINGS,
+        audience=AUDIENCES,
     )
     def offer_open(
         self,
@@ -83,12 +92,14 @@ class Scripts(Parity):
         hold_ms: int,
         limits: tuple[int, int, int],
         late: str,
+        audience: str,
     ) -> None:
         now = now_ms()
         rules = config(
             campaign_id=campaign_id,
             hold_ms=hold_ms,
             late=late,
+            audience=audience,
             per_order_max=limits[0],
             per_buyer_max=limits[1],
             per_campaign_max=limits[2],
@@ -175,12 +186,12 @@ class Scripts(Parity):
 
     # -- claims
 
-    @rule(target=claims, offer_id=offers, buyer_id=st.sampled_from(BUYERS))
-    def claim(self, offer_id: str, buyer_id: str) -> Any:
+    @rule(target=claims, offer_id=offers, buyer_id=st.sampled_from(BUYERS), traits=TRAITS)
+    def claim(self, offer_id: str, buyer_id: str, traits: str) -> Any:
         """What a page sends: the price that holds, a fresh key, one unit."""
         rules = self.configs.get(offer_id)
         price_id = decide.price_at(rules, now_ms())[0] if rules else "prc_1"
-        return self._claim(offer_id, buyer_id, 1, price_id, self.fresh("key"))
+        return self._claim(offer_id, buyer_id, 1, price_id, self.fresh("key"), traits=traits)
 
     @rule(
         target=claims,
@@ -204,6 +215,7 @@ class Scripts(Parity):
         price_id: str,
         key: str,
         lag_max_ms: int = HOUR_MS,
+        traits: str = "nmb",
     ) -> Any:
         campaign = self.configs[offer_id].campaign_id if offer_id in self.configs else "cmp_a"
         named: dict[str, Any] = {
@@ -215,6 +227,7 @@ class Scripts(Parity):
             "key": key,
             "body_hash": f"{qty}{price_id}",
             "touch": "room:rom_1 share:é",
+            "traits": traits,
         }
         ask = decide.ClaimRequest(**named)
         reply = self.check(
@@ -278,7 +291,7 @@ class Scripts(Parity):
     @rule(
         claim_id=claims,
         attempt_id=attempts,
-        why=st.sampled_from(("closed", "void", "rejected", "cancelled", "lapsed")),
+        why=st.sampled_from(("closed", "void", "rejected", "cancelled", "not_new", "lapsed")),
     )
     def release(self, claim_id: str, attempt_id: str, why: str) -> None:
         self._release(claim_id, attempt_id, why)
@@ -361,6 +374,22 @@ FORGOTTEN = [
     ("release", "(receipt and c.state == 'paying' and c.attempt_id == attempt_id)", "receipt"),
     ("sweep", "if c and (c.epoch ~= epoch or tonumber(c.seq) <= settled) then", "if c then"),
     ("give_back", "redis.call('HINCRBY', limits .. c.campaign_id, c.buyer_id, -units)", ""),
+    (
+        "claim",
+        "if audience and audience ~= 'all' and not is_one_of(audience) then",
+        "if false then",
+    ),
+    (
+        "claim",
+        "if right == '1' and redis.call('HEXISTS', newcomers, buyer_id) == 1 then",
+        "if nil then",
+    ),
+    (
+        "release",
+        "if c.team_id and c.seat ~= '1' then return end",
+        "if c.seat ~= '1' then return end",
+    ),
+    ("pay_confirm", "if not c.team_id then take_right(claim_id, c) end", ""),
 ]
 
 
