@@ -11,6 +11,7 @@ export type OrderRow = Schemas["OrderView"];
 
 const ROWS_PER_PAGE = 50;
 const CAMPAIGNS_MAX = 20;
+const OFFERS_MAX = 100;
 
 export class Refused extends Error {
   constructor(readonly problem: Problem) {
@@ -42,6 +43,13 @@ export async function roomsNow(): Promise<RoomRow[]> {
   return must(await call<{ rooms: RoomRow[] }>("GET", "/v1/rooms", { door: "hq" })).rooms;
 }
 
+/** Offers bought in teams of two or three, of the newest ones. */
+export async function offersInTeams(): Promise<ReadonlySet<string>> {
+  const query = { limit: OFFERS_MAX };
+  const { offers } = must(await answer(apiFor("hq").GET("/v1/offers", { params: { query } })));
+  return new Set(offers.filter((offer) => offer.team).map((offer) => offer.offer_id));
+}
+
 /** One page of the orders behind a figure, newest first. */
 export async function ordersPage(filter: RowsFilter, after: string | null): Promise<Schemas["OrderPage"]> {
   const query = {
@@ -69,6 +77,12 @@ export async function campaignStep(campaignId: string, step: Step): Promise<void
   const review = { decision: "approve", note: t("campaign.approvedNote") };
   if (step === "approve") must(await call("POST", `${path}/review`, { door: "hq", body: review }));
   else must(await call("POST", `${path}/${step}`, { door: "hq" }));
+}
+
+/** The kill switch; may be repeated. */
+export async function cancelCampaign(campaign_id: string, note: string): Promise<CampaignOut> {
+  const params = { path: { campaign_id } };
+  return must(await answer(apiFor("hq").POST("/v1/campaigns/{campaign_id}/cancel", { params, body: { note } })));
 }
 
 /** A file for HQ; Refused when it could not be had. */

@@ -19,6 +19,7 @@ export interface Form {
   by_host: boolean;
   minutes: number;
   stores: string; // ids, by spaces or commas; empty: all
+  on_cancel: CampaignIn["on_cancel"];
   group: GroupForm;
 }
 
@@ -32,12 +33,13 @@ export interface GroupForm {
   subsidy_max: number;
   ready_after_days: number;
   steps: string; // a line each: paid buyers, price
+  guarantee: boolean; // a crowd's difference also for other orders of the SKU
   regular_yuan: string; // of a crowd whose orders stand if it fails; empty: they are refunded
 }
 
 export const emptyGroup = (): GroupForm => ({
   size: 2, team_hours: 24, late: "new", newcomers_only: false, captain_yuan: "", subsidy_max: 0,
-  ready_after_days: 2, steps: "", regular_yuan: "",
+  ready_after_days: 2, steps: "", guarantee: false, regular_yuan: "",
 });
 
 /** The house's split until HQ edits plans here: 8 % promoter, 2 % upline, 10 % store, 30 % cap. */
@@ -62,9 +64,9 @@ export function stepsOf(text: string): { seats: number; price_fen: number }[] | 
   return steps.length && steps.every((step) => step !== null) ? steps : null;
 }
 
-const PLAIN: Pick<OfferIn, "coupons" | "points" | "newcomers_only" | "ready_after_days" | "subsidy_max" | "steps" | "charging"> = {
+const PLAIN: Pick<OfferIn, "coupons" | "points" | "newcomers_only" | "ready_after_days" | "subsidy_max" | "steps" | "charging" | "upgrade_guarantee"> = {
   coupons: false, points: false, newcomers_only: false, ready_after_days: 0, subsidy_max: 0, steps: [],
-  charging: "pay_low_refund_if_failed",
+  charging: "pay_low_refund_if_failed", upgrade_guarantee: false,
 };
 
 /** The offer's own part by its kind; null for what is no price. */
@@ -77,7 +79,8 @@ function kindOf(form: Form): Partial<OfferIn> | null {
     if (!steps || (group.regular_yuan && regular_price_fen === null)) return null;
     const charging = regular_price_fen === null ? "pay_low_refund_if_failed" : "pay_regular_return_difference";
     const late = group.late === "refund" ? "refund" : "seat";
-    return { prices: [], steps, charging, regular_price_fen, late, ready_after_days: group.ready_after_days };
+    const { ready_after_days, guarantee: upgrade_guarantee } = group;
+    return { prices: [], steps, charging, regular_price_fen, late, ready_after_days, upgrade_guarantee };
   }
   if (price_fen === null) return null;
   const prices = [{ price_fen, from_ms: 0 }];
@@ -116,6 +119,7 @@ export function draftOf(form: Form): CampaignIn | null {
     split_plan: SPLIT_PLAN,
     per_campaign_max: form.per_buyer,
     late: "refund",
+    on_cancel: form.on_cancel,
     stores: form.stores.split(/[\s,，]+/).filter((store) => store),
     offers: [offer],
   };

@@ -2,7 +2,7 @@
 import { ref, shallowRef, watch, type Ref } from "vue";
 import type { Problem } from "@/api/client";
 import { readOffer, type GroupOffer } from "@/api/teams";
-import { usePolled } from "./usePolled";
+import { usePolled } from "@/live/usePolled";
 
 const EVERY_MS = 4_000;
 

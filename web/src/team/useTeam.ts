@@ -8,7 +8,7 @@ import { useSession } from "@/api/session";
 import { readTeam, type Team } from "@/api/teams";
 import { serverClock } from "@/live/clock";
 import type { TeamEvent } from "@/live/protocol";
-import { usePolled } from "./usePolled";
+import { usePolled } from "@/live/usePolled";
 import { useTeamLive } from "./useTeamLive";
 import { isDecided } from "./states";
 
