@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from cli.bench.gone import DRAFT, Gone, sell_out
 from cli.embedded.ports import listening_socket
 from cli.fresh import Fresh, fresh_kaituan
 from cli.supervisor_child import Service
@@ -49,6 +50,7 @@ class Arena:
     tokens: tuple[str, ...]
     offer_id: str
     price_id: str
+    gone: Gone
     shard: int
     lone_shard: int
     lone_offer: str
@@ -125,7 +127,7 @@ async def open_arena(say: Callable[[str], None]) -> AsyncIterator[Arena]:
 async def _arena(fresh: Fresh, wire: Wire) -> Arena:
     tokens = await sample_tokens(fresh.settings, CUSTOMERS)
     now = now_ms()
-    campaign, offer = await _publish(fresh, now)
+    campaign, offer, scarce = await _publish(fresh, now)
     lone = fresh.settings.shards  # one that no settler of this Kaituan reads
     lone_offer, lone_campaign = new_id("ofr"), new_id("cmp")
     await _open_lone_shard(wire, lone)
@@ -154,6 +156,7 @@ async def _arena(fresh: Fresh, wire: Wire) -> Arena:
         tokens=tuple(one.token for one in tokens),
         offer_id=offer["offer_id"],
         price_id=offer["price_ids"][0],
+        gone=await sell_out(fresh.settings.public_url, [one.token for one in tokens], scarce),
         lone_shard=lone,
         lone_offer=lone_offer,
         lone_campaign=lone_campaign,
@@ -161,7 +164,7 @@ async def _arena(fresh: Fresh, wire: Wire) -> Arena:
     )
 
 
-async def _publish(fresh: Fresh, now: int) -> tuple[dict[str, Any], dict[str, Any]]:
+async def _publish(fresh: Fresh, now: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     offers = await fresh.publish(
         {
             "name": "测速",
@@ -177,13 +180,15 @@ async def _publish(fresh: Fresh, now: int) -> tuple[dict[str, Any], dict[str, An
                     "prices": [{"price_fen": 3_990}],
                     "per_order_max": 1,
                     "per_buyer_max": 1_000_000,
-                }
+                },
+                DRAFT,
             ],
         }
     )
     page = await fresh.hq.ask("GET", "/v1/campaigns")
     campaign: dict[str, Any] = page["campaigns"][0]
-    return campaign, offers[0]
+    by_sku = {one["sku_id"]: one for one in offers}
+    return campaign, by_sku["SP1001"], by_sku[DRAFT["sku_id"]]
 
 
 async def _open_lone_shard(wire: Wire, shard: int) -> None:

@@ -156,7 +156,7 @@ class _Rounds:
         return made
 
     def _http(self, connections: int) -> list[tuple[Name, Work]]:
-        def against(target: str) -> Work:
+        def against(target: str, *, gone: bool = False) -> Work:
             async def work() -> Figure:
                 return await parts.claims_over_http(
                     self._arena,
@@ -165,6 +165,7 @@ class _Rounds:
                     connections=connections,
                     seconds=self._seconds,
                     generators=self._generators,
+                    gone=gone,
                 )
 
             return work
@@ -181,6 +182,7 @@ class _Rounds:
             (("plain", connections), against("plain")),
             (("ours+settler", connections), with_settler),
             (("ours", connections), against("api-1")),
+            (("sold_out", connections), against("api-1", gone=True)),
         ]
 
     def _store(self, connections: int, depth: int) -> Work:

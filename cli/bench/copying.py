@@ -16,9 +16,9 @@ _COLUMNS = [
     *("claimed_at_ms", "expires_at_ms", "idem_key", "body_hash", "paid_fen", "refunded_fen"),
     *("credit", "touch", "release_due"),
 ]
-_CREDIT = (
-    '{"promoter_id":"G0001","upline_id":"G0002","store_id":"S01","promoter_bps":800,'
-    '"upline_bps":200,"store_bps":1000,"level_two":true,"cap_bps":3000,"rule":"v1"}'
+_CREDIT = (  # as the settler writes it, and as the table's own check wants it
+    '{"plan":{"promoter_bps":800,"upline_bps":200,"store_bps":1000,"level_two":true,"cap_bps":3000},'
+    '"credit":{"promoter_id":"G0001","upline_id":"G0002","store_id":"S01"},"why":{"rule":"v1"}}'
 )
 
 

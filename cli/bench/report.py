@@ -20,6 +20,7 @@ PARTS = {
     "plain": "Litestar + redis-py",
     "ours+settler": "ours, settler running",
     "ours": "ours, settler stopped",
+    "sold_out": "ours, sold out",
     "store": "Valkey alone, 1 deep",
     "store_16": "Valkey alone, 16 deep",
     "copy": "COPY of order rows",
@@ -31,6 +32,7 @@ SERVER = {
     "plain": "plain",
     "ours+settler": "api-1",
     "ours": "api-1",
+    "sold_out": "api-1",
     "store": "valkey",
     "store_16": "valkey",
     "settle": "settle",
@@ -41,6 +43,7 @@ RATIOS: Mapping[str, tuple[str, str, str]] = {
     "ours with settler ÷ echo": ("ours+settler", "echo", "≥ 0.50"),
     "ours ÷ plain": ("ours", "plain", "≥ 4.0"),
     "ours with settler ÷ plain": ("ours+settler", "plain", "≥ 4.0"),
+    "sold out ÷ echo": ("sold_out", "echo", "≥ 0.80"),
     "settler ÷ COPY": ("settle", "copy", "≥ 0.50"),
 }
 
