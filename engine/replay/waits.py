@@ -71,8 +71,11 @@ def _reason(shard: "Shard", event: WaitSkipped, entry: Wait) -> bool:
     begun = [price for price in listed(config, 0) if price[2] <= at_ms]
     mine = shard.limits[event.offer_id, event.buyer_id] + entry.qty
     everywhere = shard.limits[config.campaign_id, event.buyer_id] + entry.qty
+    was_new = (config.campaign_id, event.buyer_id) in shard.newcomers
     return {
         "closed": offer.state != "open" or at_ms >= config.ends_at_ms,
         "price_changed": begun[-1][0] != entry.price_id,
-        "limit_reached": mine > config.per_buyer_max or everywhere > config.per_campaign_max,
+        "limit_reached": mine > config.per_buyer_max
+        or everywhere > config.per_campaign_max
+        or (config.audience == "new" and was_new),
     }.get(event.why, False)
