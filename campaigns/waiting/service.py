@@ -38,6 +38,7 @@ async def join(
         price_id=wish.price_id,
         key=key,
         body_hash=body_hash(wish),
+        traits=who.all_traits,
         wait_max=wait_max,
     )
     if reply.what == "waiting":
