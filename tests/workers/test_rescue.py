@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from engine.db import Database
 from engine.settings import Settings
 from tests.engine.hotshard import bench
 from tests.engine.seats import Hall
@@ -121,11 +122,11 @@ async def hall(hot: Redis, valkey_url: str) -> AsyncIterator[Hall]:
         yield Hall(opened)
 
 
-def watch_of(hall: Hall, **changes: object) -> TeamWatch:
-    """The loop on the hall's shard; nobody is unpaid here, so no database is asked."""
+def watch_of(hall: Hall, db: Database, **changes: object) -> TeamWatch:
+    """The loop on the hall's shard; nobody is unpaid here and nothing cancelled: no rows."""
     settings = msgspec.structs.replace(Settings(shards=1, team_again_ms=0), **changes)
     nobody: object = None
-    return TeamWatch(Parts(nobody, hall.bench.inventory, nobody, "", settings))  # type: ignore[arg-type]
+    return TeamWatch(Parts(db, hall.bench.inventory, nobody, "", settings))  # type: ignore[arg-type]
 
 
 async def turns(hall: Hall, watch: TeamWatch) -> None:
@@ -137,7 +138,7 @@ async def turns(hall: Hall, watch: TeamWatch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_the_same_on_the_real_scripts(hall: Hall, seed: int) -> None:
+async def test_the_same_on_the_real_scripts(hall: Hall, db: Database, seed: int) -> None:
     rng = Random(seed)
     size, most = rng.choice((2, 3)), rng.choice((2, 50))
     await hall.team_offer(total=90, size=size)
@@ -154,7 +155,7 @@ async def test_the_same_on_the_real_scripts(hall: Hall, seed: int) -> None:
         (failing if n < 6 else forming).append(team_id)
     for team_id in failing:
         await hall.deadline_passes(team_id)
-    await turns(hall, watch_of(hall, rescue_batch_max=most))
+    await turns(hall, watch_of(hall, db, rescue_batch_max=most))
 
     seated: Counter[str] = Counter()
     for claim_id, (was_in, consent) in home.items():
@@ -172,12 +173,12 @@ async def test_the_same_on_the_real_scripts(hall: Hall, seed: int) -> None:
         assert team["state"] != "closing"
 
 
-async def test_a_run_moves_a_bounded_number_and_the_next_goes_on(hall: Hall) -> None:
+async def test_a_run_moves_a_bounded_number_and_the_next_goes_on(hall: Hall, db: Database) -> None:
     await hall.team_offer(total=90, size=2)
     opened = [await hall.opened(f"cap{n}", consent=True) for n in range(10)]
     for team_id, _ in opened:
         await hall.deadline_passes(team_id)
-    watch = watch_of(hall, rescue_batch_max=2)
+    watch = watch_of(hall, db, rescue_batch_max=2)
     await watch.run_once()
     assert (await hall.kinds()).count("team.seat_moved") == 2
     await turns(hall, watch)
@@ -186,11 +187,11 @@ async def test_a_run_moves_a_bounded_number_and_the_next_goes_on(hall: Hall) -> 
     assert (await hall.bench.inventory.offer_state(0, "ofr_t"))["sold"] == "10"
 
 
-async def test_a_crowd_is_decided_at_its_deadline(hall: Hall) -> None:
+async def test_a_crowd_is_decided_at_its_deadline(hall: Hall, db: Database) -> None:
     await hall.crowd_offer()
     fields: dict[str, Any] = {"offer_id": "ofr_c", "price_id": "prc_low"}
     for buyer in ("one", "two"):
         await hall.joined(buyer, "", **fields)
     await hall.deadline_passes("tem_crowd")
-    await turns(hall, watch_of(hall))
+    await turns(hall, watch_of(hall, db))
     assert (await hall.teams.state(0, "tem_crowd"))["state"] == "formed"
