@@ -11,6 +11,7 @@ from campaigns.people.models import Member
 from engine.room_events import room_topic, team_topic
 from tests.workers.hall import Hall, open_hall
 from tests.workers.seats import (
+    cancelled,
     crowd_of,
     crowd_offer,
     decided,
@@ -100,6 +101,26 @@ async def test_a_failed_team_is_told_why_nobody_sits_there_any_more(hall: Hall) 
     await hall.quiet()
     assert [one[0] for one in await words(hall, team_id)][-1] == "team.failed"
     assert (await part(hall, team_topic(team_id), "team"))["state"] == "failed"
+
+
+async def test_a_cancelled_campaign_ends_its_teams_for_all_to_hear(hall: Hall) -> None:
+    """Team and room are told why; of many teams a room hears of a few. The card is closed."""
+    stage = hall.stage
+    offer = await team_offer(stage, 90, on_cancel="refund")
+    room = await hall.room(offer)
+    teams = [(await opened(stage, offer, f"o{n}"))[0] for n in range(8)]
+    await hall.quiet()
+    await cancelled(stage, offer)
+    await stage.teams.close(offer.shard, 99, again_ms=0, early=teams)
+    for team_id in teams:
+        await stage.teams.decide(offer.shard, team_id)
+    await hall.quiet()
+    for team_id in teams:
+        last = [one for one in await told(hall, team_topic(team_id)) if "what" in one][-1]
+        assert (last["what"], last["why"]) == ("team.failed", "cancelled")
+    heard = [one for one in await told(hall, room_topic(room)) if one.get("why")]
+    assert [one["what"] for one in heard] == ["team.failed"] * stage.settings.room_teams_max
+    assert (await part(hall, room_topic(room), f"offer:{offer.id}"))["state"] == "closed"
 
 
 async def test_a_subsidy_seat_is_told_as_such(hall: Hall) -> None:

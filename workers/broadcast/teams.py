@@ -98,11 +98,12 @@ async def to_teams(
 
 
 def to_rooms(said: Sequence[tuple[int, TeamTold]], most: int) -> list[tuple[int, TeamTold]]:
-    """Of these what rooms hear: all of crowds, `most` openings and formings of each offer."""
+    """Of these what rooms hear: all of crowds, `most` openings and formings of each offer, and as
+    many of the teams that end because their campaign was cancelled."""
     count: Counter[str] = Counter()
     heard = []
     for seq, event in said:
-        if event.what in _OF_TEAMS:
+        if event.what in _OF_TEAMS or (event.what == "team.failed" and event.why == "cancelled"):
             count[event.offer_id] += 1
             if count[event.offer_id] > most:
                 continue
