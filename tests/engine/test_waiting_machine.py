@@ -22,7 +22,7 @@ from engine.replay.shard import Contradiction
 from engine.scripts import Script
 from tests.engine.hotshard import HOUR_MS, SCRIPTS
 from tests.engine.parity import World
-from tests.engine.scripts_machine import LANDINGS, Scripts
+from tests.engine.scripts_machine import AUDIENCES, LANDINGS, TRAITS, Scripts
 
 SCAN_MAX = 2
 WAITERS = ("mbr_1", "mbr_2", "mbr_3", "mbr_4", "mbr_5")
@@ -35,24 +35,29 @@ class Lists(Scripts):
 
     scan: ClassVar[dict[str, Any]] = {"scan_max": SCAN_MAX}
 
-    @initialize(target=Scripts.claims, hold_ms=st.sampled_from((0, HOUR_MS)), late=LANDINGS)
-    def begin(self, hold_ms: int, late: str) -> Any:
+    @initialize(
+        target=Scripts.claims,
+        hold_ms=st.sampled_from((0, HOUR_MS)),
+        late=LANDINGS,
+        audience=AUDIENCES,
+    )
+    def begin(self, hold_ms: int, late: str, audience: str) -> Any:
         """Two offers of which all units are held."""
         self.world.run(self._begin())
-        self.offer_open("ofr_1", 2, "cmp_a", hold_ms, (3, 3, 4), late)
-        self.offer_open("ofr_2", 1, "cmp_a", HOUR_MS, (3, 3, 4), "retake")
+        self.offer_open("ofr_1", 2, "cmp_a", hold_ms, (3, 3, 3), late, audience)
+        self.offer_open("ofr_2", 2, "cmp_a", HOUR_MS, (3, 3, 3), "retake", "new")
         for offer_id, buyer_id in (("ofr_1", "mbr_1"), ("ofr_1", "mbr_2"), ("ofr_2", "mbr_1")):
             self._claim(offer_id, buyer_id, 1, "prc_2", "k1")
         for buyer_id in ("mbr_3", "mbr_4"):
             self._join("ofr_1", buyer_id, 1, "prc_2", f"w-{buyer_id}", HOUR_MS, 9)
         return multiple(*self.model.claims)
 
-    @rule(offer_id=offers, buyer_id=buyers, qty=st.sampled_from((1, 1, 2, 3)))
-    def join(self, offer_id: str, buyer_id: str, qty: int) -> None:
+    @rule(offer_id=offers, buyer_id=buyers, qty=st.sampled_from((1, 1, 2, 3)), traits=TRAITS)
+    def join(self, offer_id: str, buyer_id: str, qty: int, traits: str) -> None:
         """What a page sends: the price that holds, a fresh key."""
         rules = self.configs.get(offer_id)
         price_id = decide.price_at(rules, now_ms())[0] if rules else "prc_1"
-        self._join(offer_id, buyer_id, qty, price_id, self.fresh("key"), HOUR_MS, 9)
+        self._join(offer_id, buyer_id, qty, price_id, self.fresh("key"), HOUR_MS, 9, traits)
 
     @rule(
         offer_id=st.sampled_from(("ofr_1", "ofr_2", "ofr_3")),
@@ -75,12 +80,13 @@ class Lists(Scripts):
         key: str,
         lag_max_ms: int,
         wait_max: int,
+        traits: str = "nmb",
     ) -> None:
         campaign = self.configs[offer_id].campaign_id if offer_id in self.configs else "cmp_a"
         named: dict[str, Any] = {
             **{"offer_id": offer_id, "campaign_id": campaign, "buyer_id": buyer_id, "qty": qty},
             **{"price_id": price_id, "key": key, "body_hash": f"{qty}{price_id}"},
-            "touch": "room:rom_1|share:é",
+            **{"touch": "room:rom_1|share:é", "traits": traits},
         }
         ask = decide.ClaimRequest(**named)
         self.check(
