@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.events import decode
-from workers.settle.book import Book, OrderNow, Poison, TeamCommandNow, TeamNow
+from workers.settle.book import Book, OfferNow, OrderNow, Poison, TeamCommandNow, TeamNow
 from workers.settle.fold_teams import fold_team
 
 ENDED_MS = 50
@@ -15,16 +15,8 @@ ENDED_MS = 50
 def order(name: str, team_id: str | None = "tem-1", **changes: Any) -> OrderNow:
     """A paid member of the first team."""
     given: dict[str, Any] = dict.fromkeys(OrderNow.__struct_fields__, "")
-    numbers = {
-        "version",
-        "qty",
-        "units",
-        "unit_price_fen",
-        "amount_fen",
-        "paid_fen",
-        "refunded_fen",
-    }
-    numbers |= {"claimed_at_ms", "expires_at_ms"}
+    numbers = {"version", "qty", "units", "unit_price_fen", "amount_fen", "paid_fen"}
+    numbers |= {"refunded_fen", "claimed_at_ms", "expires_at_ms"}
     given |= dict.fromkeys(numbers, 1)
     given |= {"id": f"ord-{name}", "claim_id": f"clm-{name}", "offer_id": "ofr_1", "buyer_id": name}
     given |= {"credit": {}, "release_due": False, "consent": True, "newcomer": False}
@@ -47,6 +39,7 @@ def book() -> Book:
         shard=0,
         epoch=1,
         orders={one.claim_id: one for one in (*orders, order("c", "tem-3"))},
+        offers={"ofr_1": OfferNow("ofr_1", "open", 9, 1, 3, "c", "sku", "team")},
         teams={one.id: one for one in (team("tem-1"), team("tem-2"), ended)},
         team_commands={
             "tcm-1": TeamCommandNow("tcm-1", "tem-1", 900, applied=False),
@@ -70,7 +63,7 @@ def moved(claim_id: str, from_team_id: str = "tem-1") -> Any:
 
 
 def decided(team_id: str) -> Any:
-    given = {"why": "deadline", "paid": 1, "subsidy": 0, "step": 0}
+    given: dict[str, Any] = {"why": "deadline", "paid": 1, "subsidy": 0, "step": 0}
     return said("team.failed", team_id=team_id, **given)
 
 
