@@ -137,6 +137,7 @@ _INTO_ESCROW = "p.source LIKE 'clearing:%' AND p.destination = 'escrow'"
 _OUT_OF_ESCROW = "p.destination LIKE 'clearing:%' AND p.source = 'escrow'"
 _FROM_ESCROW = "p.source = 'escrow'"
 _SUBSIDY = "p.source = 'subsidy' AND p.destination = 'hq'"
+_SUBSIDY_BACK = "p.source = 'hq' AND p.destination = 'subsidy'"
 # A sale is split as soon as it is paid, a team's order when its team has formed.
 _SPLIT = """
 SELECT id, CASE WHEN team_id IS NULL THEN paid_fen ELSE split_fen END AS amount_fen FROM orders
@@ -156,6 +157,13 @@ CAUSES = (
         "applied subsidy",
         "SELECT id, amount_fen FROM team_commands WHERE applied_seq IS NOT NULL",
         _SUBSIDY,
+    ),
+    Cause(
+        "subsidy_back",
+        "subsidy of a failed team",
+        "SELECT c.id, c.amount_fen FROM team_commands c JOIN teams t ON t.id = c.team_id"
+        " WHERE c.applied_seq IS NOT NULL AND t.state = 'failed'",
+        _SUBSIDY_BACK,
     ),
 )
 

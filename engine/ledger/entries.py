@@ -70,6 +70,12 @@ def subsidy_seat(command_id: str, amount_fen: int, at_ms: int) -> Entry:
     return Entry(f"subsidy:{command_id}", "subsidy", None, at_ms, (line,))
 
 
+def subsidy_back(command_id: str, amount_fen: int, at_ms: int) -> Entry:
+    """The seats of `subsidy_seat` were of a team that failed: HQ → subsidy, once per command."""
+    line = Line(chart.HQ, chart.SUBSIDY, amount_fen)
+    return Entry(f"subsidy_back:{command_id}", "subsidy_back", None, at_ms, (line,))
+
+
 def refund_done(
     refund_id: str,
     provider: str,

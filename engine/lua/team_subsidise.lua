@@ -36,7 +36,11 @@ if seats > left and honour == '' then return { 'over_budget', tostring(left) } e
 emit('team.subsidised', 'team_id', team_id, 'offer_id', t.offer_id, 'command_id', command_id,
   'seats', seats, 'honour', honour)
 redis.call('SET', did, 'team.subsidised', 'PX', did_keep_ms)
-if honour == '' then redis.call('HINCRBY', offers .. t.offer_id, 'subsidised', seats) end
+if honour == '' then
+  redis.call('HINCRBY', offers .. t.offer_id, 'subsidised', seats)
+else
+  count(team_id, t, 'honoured', seats)
+end
 count(team_id, t, 'subsidy', seats)
 form_if_full(team_id, t)
 return { 'subsidised', t.state }

@@ -100,7 +100,8 @@ class Wait:
 @dataclass(slots=True)
 class Team:
     """One team or crowd; `held`, `paying`, `paid` and `subsidy` are seats, `step` is a crowd's
-    highest latched one. From its decision on nothing of it changes."""
+    highest latched one. `honoured` of the merchant's seats are outside of the budget. From its
+    decision on nothing of it changes."""
 
     team_id: str
     kind: str
@@ -118,6 +119,7 @@ class Team:
     paid: int = 0
     subsidy: int = 0
     step: int = 0
+    honoured: int = 0
 
     @property
     def taken(self) -> int:

@@ -149,6 +149,7 @@ def _subsidise(shard: "Shard", event: TeamSubsidised) -> None:
     if event.honour:
         if team.state != "closing" or not is_honoured(shard, team):
             raise Contradiction(f"{event} is not what {team} was promised")
+        team.honoured += event.seats
     else:
         offer.subsidised += event.seats
     if rules is None or offer.subsidised > rules.subsidy_max:
@@ -191,5 +192,7 @@ def _decide(shard: "Shard", event: Decided) -> None:
     if not fits.get(event.why, False):
         raise Contradiction(f"{event} does not fit {team}")
     team.state = "formed" if formed else "failed"
+    if not formed:
+        shard.offers[team.offer_id].subsidised -= team.subsidy - team.honoured
     if shard.openers.get((team.offer_id, team.opener_id)) == team.team_id:
         del shard.openers[team.offer_id, team.opener_id]

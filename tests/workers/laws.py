@@ -103,8 +103,10 @@ async def _add_teams(stage: Stage, model: Shard) -> None:
         named = {one: row[one] for one in Team.__dataclass_fields__ if one in row}
         keep = model.configs[row["offer_id"]].keep_until_ms
         team = Team(team_id=row["id"], keep_until_ms=keep, **named)
+        team.honoured = honoured.get(team.team_id, 0)
         model.teams[team.team_id] = team
-        model.offers[team.offer_id].subsidised += team.subsidy - honoured.get(team.team_id, 0)
+        if team.state != "failed":  # it gave them back
+            model.offers[team.offer_id].subsidised += team.subsidy - team.honoured
         leads = team.captain_id == team.opener_id
         if leads and team.is_undecided and (team.team_id, team.opener_id) in seated:
             model.openers[team.offer_id, team.opener_id] = team.team_id

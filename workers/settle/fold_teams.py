@@ -15,7 +15,7 @@ from engine.events import (
     TeamOpened,
     TeamSubsidised,
 )
-from engine.ledger.entries import subsidy_seat
+from engine.ledger.entries import subsidy_back, subsidy_seat
 from workers.settle.book import Book, OrderNow, Poison, Promise, TeamNow
 from workers.settle.booking import book_failed, book_guarantee, book_standing, seated
 
@@ -140,6 +140,10 @@ def _decided(book: Book, event: Decided) -> None:
         return
     for order in seated(book, team):
         book_seat(book, team, order, event.at_ms)
+    if team.state == "failed":
+        for command in book.team_commands.values():
+            if command.team_id == team.id and command.applied:
+                book.postings.append(subsidy_back(command.id, command.amount_fen, event.at_ms))
     team.booked_at_ms = event.at_ms
 
 

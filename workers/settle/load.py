@@ -1,10 +1,11 @@
 """Read the rows that a batch of events touches, locked, in a few statements.
 
-Locks are always taken in this order: offers, teams, orders, (facts and refunds unlocked: only the
-settler decides them), then the ledger's accounts; whoever else locks more than one keeps it.
+Locks are always taken in this order: buyers (newcomers.py), offers, teams, orders, (facts and
+refunds unlocked: only the settler decides them), then the ledger's accounts; whoever else locks
+more than one keeps it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -43,6 +44,7 @@ from workers.settle.book import (
     TeamNow,
 )
 from workers.settle.booking import COVERED
+from workers.settle.newcomers import load_kept, lock_buyers
 from workers.settle.waiting import load_waits
 
 RULE = "v1"
@@ -82,6 +84,7 @@ _INTENTS = text(
 _TEAM_COMMANDS = text(
     "SELECT id, team_id, amount_fen, applied_seq IS NOT NULL FROM team_commands"
     " WHERE id = ANY(CAST(:ids AS text[]))"
+    " OR (team_id = ANY(CAST(:failed AS text[])) AND applied_seq IS NOT NULL)"
 )
 # Crowds that formed with the guarantee; at most one of a SKU and campaign (kind_rules.py).
 _PROMISES = text(
@@ -117,12 +120,14 @@ async def load_book(
 ) -> Book:
     """The book of these events, with the touched rows locked."""
     book = Book(shard=shard, epoch=epoch)
+    judged = await lock_buyers(session, events)
     offer_ids = {event.offer_id for event in events}
     for row in await _rows(session, _OFFERS, offer_ids):
         book.offers[row[0]] = OfferNow(*row)
     await _load_promises(session, book, events)
     await _load_teams(session, book, events)
-    await _load_orders(session, book, events)
+    await _load_orders(session, book, events, judged.claims)
+    await load_kept(session, book, judged, events)
     payments = (ClaimPaid, PaymentLate, PaymentRefused)
     for row in await _rows(
         session, _FACTS, {event.fact_id for event in events if isinstance(event, payments)}
@@ -167,13 +172,22 @@ async def _load_teams(session: AsyncSession, book: Book, events: Sequence[AnyEve
     for row in await _mappings(session, _TEAMS, ids - {""}):
         book.teams[row["id"]] = TeamNow(**row)
     commands = {event.command_id for event in events if isinstance(event, TeamSubsidised)}
-    for row in await _rows(session, _TEAM_COMMANDS, commands):
-        book.team_commands[row[0]] = TeamCommandNow(*row)
+    failed = {event.team_id for event in events if isinstance(event, TeamFailed)}
+    if not commands and not any(book.teams[one].subsidy for one in failed & book.teams.keys()):
+        return
+    given = {"ids": sorted(commands), "failed": sorted(failed)}
+    for found in await session.execute(_TEAM_COMMANDS, given):
+        book.team_commands[found[0]] = TeamCommandNow(*found)
 
 
-async def _load_orders(session: AsyncSession, book: Book, events: Sequence[AnyEvent]) -> None:
-    """Those of the events, and all members of teams that are decided by them."""
-    claims = sorted({event.claim_id for event in events if isinstance(event, _OF_CLAIMS)})
+async def _load_orders(
+    session: AsyncSession, book: Book, events: Sequence[AnyEvent], judged: Collection[str]
+) -> None:
+    """Those of the events, all members of teams that are decided by them, and the newcomers'
+    orders that are judged by them, of whatever shard."""
+    claims = sorted(
+        {event.claim_id for event in events if isinstance(event, _OF_CLAIMS)}.union(judged)
+    )
     teams = sorted(
         {event.team_id for event in events if isinstance(event, TeamFormed | TeamFailed)}
     )
@@ -184,9 +198,8 @@ async def _load_orders(session: AsyncSession, book: Book, events: Sequence[AnyEv
     for row in found:
         order = OrderNow(**row._mapping)
         book.orders[order.claim_id] = order
-    if teams:
-        members = [one for one in book.orders.values() if one.team_id in teams]
-        book.intents = await intents_of(session, members)
+    asked = [one for one in book.orders.values() if one.team_id in teams or one.claim_id in judged]
+    book.intents = await intents_of(session, asked)
 
 
 async def intents_of(session: AsyncSession, orders: Iterable[OrderNow]) -> dict[str, Intents]:

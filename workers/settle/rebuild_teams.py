@@ -18,13 +18,13 @@ Command = list[str]
 TEAMS = text(
     "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state, paid,"
     " subsidy, step, deadline_ms, decided_at_ms,"
-    " subsidy - coalesce((SELECT sum(c.seats) FROM team_commands c WHERE c.team_id = teams.id"
-    " AND c.kind = 'honour' AND c.applied_seq IS NOT NULL), 0) AS budgeted"
+    " coalesce((SELECT sum(c.seats) FROM team_commands c WHERE c.team_id = teams.id"
+    " AND c.kind = 'honour' AND c.applied_seq IS NOT NULL), 0) AS honoured"
     " FROM teams WHERE shard = :shard ORDER BY opened_at_ms DESC, id"
 )
 _PLAIN = (
     *("kind", "state", "offer_id", "campaign_id", "version", "opener_id", "captain_id", "size"),
-    *("deadline_ms", "subsidy", "step"),
+    *("deadline_ms", "subsidy", "step", "honoured"),
 )
 _LIVE = ("held", "paying", "paid")
 
@@ -65,7 +65,8 @@ class RebuiltTeams:
         """What the offer's teams make of its hash: the seats filled, a crowd's price."""
         fields = {}
         mine = [row for row in self._rows.values() if row["offer_id"] == offer_id]
-        if subsidised := sum(row["budgeted"] for row in mine):
+        held = [row for row in mine if row["state"] != "failed"]  # what failed gave them back
+        if subsidised := sum(row["subsidy"] - row["honoured"] for row in held):
             fields["subsidised"] = str(subsidised)
         rules = config.team
         if rules is not None and rules.charging == "low":

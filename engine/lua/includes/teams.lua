@@ -31,11 +31,17 @@ local function open_team(team_id, t)
     redis.call('HSET', groups .. 'openers:' .. t.offer_id, t.opener_id, team_id)
   end
 end
+-- Of a failed team the merchant's seats go back into the offer's budget; `honoured` ones never
+-- were in it.
 local function end_team(team_id, t, state, why)
   emit(t.kind .. '.' .. state, 'team_id', team_id, 'offer_id', t.offer_id, 'why', why,
     'paid', t.paid, 'subsidy', t.subsidy, 'step', t.step)
   t.state = state
   redis.call('HSET', groups .. team_id, 'state', state)
+  local back = tonumber(t.subsidy) - tonumber(t.honoured or '0')
+  if state == 'failed' and back > 0 then
+    redis.call('HINCRBY', offers .. t.offer_id, 'subsidised', -back)
+  end
   redis.call('ZREM', groups .. 'deadlines', team_id)
   list_team(team_id, t)
   local openers = groups .. 'openers:' .. t.offer_id
