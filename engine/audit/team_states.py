@@ -21,6 +21,7 @@ class WalkTeam(msgspec.Struct):
     seats: dict[str, str] = {}
     paid: set[str] = set()
     subsidy: int = 0
+    budgeted: int = 0  # of these, within the offer's budget
     step: int = 0
     owes: str = ""  # the event that must come next, if it must
     captain: str | None = ""  # None: whoever a rebuild made it

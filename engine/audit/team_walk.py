@@ -323,6 +323,7 @@ class TeamWalk:
             self.expect("T3", right, f"{text}, which was not promised")
         if not event.honour:
             self._filled_seats[event.offer_id] += event.seats
+            team.budgeted += event.seats
         filled = self._filled_seats[event.offer_id]
         self._ask(team_rights.subsidised(event, team, self._configs.get(team.offer_id), filled))
         team.subsidy += event.seats
@@ -384,5 +385,7 @@ class TeamWalk:
         unpaid = set(team.seats.values()) - team.paid
         self.expect("T3", not unpaid, f"{name}, its seats {sorted(unpaid)[:3]} are not paid")
         team.state = "formed" if formed else "failed"
+        if not formed:  # the merchant may fill other seats for these
+            self._filled_seats[team.offer_id] -= team.budgeted
         if self._openers.get((team.offer_id, team.opener_id)) == event.team_id:
             del self._openers[team.offer_id, team.opener_id]

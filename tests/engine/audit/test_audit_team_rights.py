@@ -65,6 +65,21 @@ def test_what_is_right_breaks_nothing() -> None:
     assert alone.decided("failed", 0, why="empty").broken == set()
 
 
+def _spent_again(first: str) -> Heard:
+    """A seat was filled in the first team, which is decided; then one in the second."""
+    told = Heard().other().filled(1)
+    if first == "failed":
+        told.left("cap", 0, "", "refunded").decided("failed", 0, why="empty", subsidy=1)
+    else:
+        told.held("x").paid("x", 2).decided("formed", 2, why="full", subsidy=1)
+    return told.filled(1, "tcm2", team_id="t2")
+
+
+def test_the_budget_of_a_failed_team_can_be_spent_again() -> None:
+    assert _spent_again("failed").broken == set()
+    assert _spent_again("formed").broken == {"T3"}
+
+
 def _not_waited_for() -> Told:
     told = Heard().held("x")
     assert isinstance(told, Heard)
