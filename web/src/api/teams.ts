@@ -141,9 +141,13 @@ export function teamPass(team_id: string): Promise<Answer<Schemas["RoomTokenOut"
   return answer(api().POST("/v1/teams/{team_id}/token", { params: { path: { team_id } } }));
 }
 
-/** The best first; `captain`: the team whose link was followed, of whose captain others come first. */
-export async function openTeams(offer_id: string, captain = ""): Promise<Answer<OpenTeam[]>> {
-  const params = { path: { offer_id }, query: captain ? { captain } : {} };
+/**
+ * The best first; `captain`: the team whose link was followed, of whose captain others come first,
+ * then those of `store_id`.
+ */
+export async function openTeams(offer_id: string, captain = "", store_id = ""): Promise<Answer<OpenTeam[]>> {
+  const query = { captain: captain || undefined, store_id: store_id || undefined };
+  const params = { path: { offer_id }, query };
   return as(await answer(api().GET("/v1/offers/{offer_id}/teams", { params })), (got) => got.teams);
 }
 

@@ -146,4 +146,15 @@ export const afterEn: Record<keyof typeof afterZhCN, string> = {
   "cancel.finish": "Open teams and crowds go on to their deadlines and may still fill up; nobody opens a new one.",
   "cancel.refund": "Teams that are not complete end at once and their members are refunded in full; a crowd is formed if it reached its threshold, else as announced.",
   "cancel.honour": "The merchant fills every team in which somebody has paid, so that they get the goods; a crowd is formed if it reached its threshold, else as announced.",
+
+  "short.title": "One seat short",
+  "short.nudge": "Nudge",
+  "short.invites": "{name}: only you are missing",
+  "short.copied": "The invitation's link is copied; send it to your groups",
+  "team.sameStore": "same store",
+  "team.moved": "You were moved to another team",
+  "team.seatElsewhere": "Your seat of this offer is in another team",
+  "team.movedSays": "Price and units stay, and what you paid went along.",
+  "team.toNew": "See the team you are in now",
+  "orders.mine": "My order of it",
 };

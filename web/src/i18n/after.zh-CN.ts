@@ -144,4 +144,15 @@ export const afterZhCN = {
   "cancel.finish": "没成的小团和多人团照常到各自的截止时间，可以继续凑满；不能再开新团。",
   "cancel.refund": "没成的小团立刻结束，成员全额退款；多人团达到门槛就成团，否则按约定处理。",
   "cancel.honour": "有人付了款的小团由商家补满，付了款的都拿到货；多人团达到门槛就成团，否则按约定处理。",
+
+  "short.title": "还差 1 人的团",
+  "short.nudge": "催一下",
+  "short.invites": "{name}，就差您一位",
+  "short.copied": "邀请链接已复制，发到群里就能参团",
+  "team.sameStore": "同门店",
+  "team.moved": "您已换到另一个团",
+  "team.seatElsewhere": "您这件商品的席位在另一个团",
+  "team.movedSays": "价格和件数不变，已付的款跟着过去。",
+  "team.toNew": "去现在的团",
+  "orders.mine": "我的这张订单",
 };
