@@ -57,7 +57,7 @@ def _query(table: str, at_ms: str, condition: str) -> TextClause:
     )
 
 
-async def _release_rejected(parts: Parts, due: Due) -> str:
+async def _release(parts: Parts, due: Due, why: str) -> str:
     async with parts.db.begin() as session:
         row = (
             await session.execute(
@@ -73,7 +73,7 @@ async def _release_rejected(parts: Parts, due: Due) -> str:
         order.shard,
         order.claim_id,
         attempt_id=order.attempt_id or "",
-        why="rejected",
+        why=why,
         epoch=epoch,
     )
     return reply.what
@@ -112,9 +112,15 @@ KINDS = (
     ),
     Kind(
         "rejected",
-        _query("orders", "claimed_at_ms", "t.release_due"),
-        _release_rejected,
+        _query("orders", "claimed_at_ms", "t.release_due AND t.state = 'rejected'"),
+        lambda parts, due: _release(parts, due, "rejected"),
         frozenset({"paid", "returned", "unknown"}),
+    ),
+    Kind(  # paying or paid meanwhile: the settler will see, and judge the payment
+        "not new",
+        _query("orders", "claimed_at_ms", "t.release_due AND t.state = 'open'"),
+        lambda parts, due: _release(parts, due, "not_new"),
+        frozenset({"unknown"}),
     ),
     Kind(
         "units",

@@ -49,7 +49,7 @@ async def begin_payment(
     """The payment page of a buyer's claim; a repeat gives the same one.
 
     Missing `claim_not_found`; Conflict `not_ordered` (still being written), `not_payable` (paid,
-    released …) or `pay_expired`; Unavailable `reopening`, `busy` or `provider_unreachable`.
+    released …), `not_new` (a newcomer's claim that is let go) or `pay_expired`; Unavailable `reopening`, `busy` or `provider_unreachable`.
     """
     order = await _payable_order(db, inventory, claim_id, buyer_id)
     attempt = await _attempt_of(db, order)
@@ -76,6 +76,12 @@ async def _payable_order(db: Database, inventory: Inventory, claim_id: str, buye
         raise Missing("claim_not_found", "There is no such claim of yours")
     if order.state != "open":
         raise _not_payable(order.state)
+    if order.release_due:
+        raise Conflict(
+            "not_new",
+            "This was for new customers, and you have bought elsewhere meanwhile",
+            "Nothing was charged, and the units go back on sale. Your other order stands.",
+        )
     return order
 
 

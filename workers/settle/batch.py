@@ -19,6 +19,7 @@ from workers.settle.book import Poison
 from workers.settle.dead_letters import bury, claims_with_open_letters
 from workers.settle.fold import fold
 from workers.settle.load import load_book
+from workers.settle.newcomers import judge_newcomers
 from workers.settle.positions import LostRace, Position, move
 from workers.settle.write import write_book
 
@@ -147,6 +148,7 @@ async def _apply(session: AsyncSession, position: Position, entries: Sequence[En
             poison.append((event.seq, fields, str(error)))
             if "claim_id" in fields:
                 followed[fields["claim_id"]] = event.seq
+    judge_newcomers(book)
     await write_book(session, book)
     if poison:
         log.error("%d poison events on shard %d: %s", len(poison), position.shard, poison[0][2])

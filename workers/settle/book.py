@@ -162,6 +162,7 @@ class NewRefund(msgspec.Struct, frozen=True):
     cause: str
     amount_fen: int
     units: int = 0
+    shard: int | None = None  # of its claim; None: the batch's
 
 
 class GuardTrip(msgspec.Struct, frozen=True):
@@ -193,6 +194,8 @@ class Book(msgspec.Struct, kw_only=True):
     intents: dict[str, Intents] = {}  # by payment of those members; missing: none
     promises: dict[tuple[str, str], Promise] = {}  # by campaign and SKU
     attempts: set[str] = set()  # known payment attempts
+    # Buyers whose newcomers' orders are judged → order_id → paid_at_ms of all that they have kept.
+    kept: dict[str, dict[str, int]] = {}
     credits: dict[str, dict[str, Any]] = {}  # claim_id → snapshot for the order
 
     touched_orders: set[str] = set()

@@ -20,6 +20,7 @@ from workers.settle.away import is_outage
 from workers.settle.book import Poison
 from workers.settle.fold import fold
 from workers.settle.load import load_book
+from workers.settle.newcomers import judge_newcomers
 from workers.settle.write import write_book
 
 _OPEN = text(
@@ -104,6 +105,7 @@ async def retry(session: AsyncSession, letter_id: int) -> Sequence[DeadLetter]:
             book = await load_book(session, shard, epoch, events)
             for event in events:
                 fold(book, event)
+            judge_newcomers(book)
             await write_book(session, book)
         except (Poison, ValueError, msgspec.ValidationError, DBAPIError) as error:
             if is_outage(error):

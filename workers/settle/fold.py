@@ -151,6 +151,8 @@ def _paying(book: Book, event: ClaimPaying) -> None:
     if event.attempt_id not in book.attempts:
         raise Poison(f"no payment attempt {event.attempt_id}")
     order.claim_state = "paying"
+    if order.state == "open":  # a newcomer's that was to be let go: its receipt decides now
+        order.release_due = False
     order.attempt_id = event.attempt_id
     order.pay_expires_at_ms = event.pay_expires_at_ms
     book.touched_orders.add(order.claim_id)
@@ -175,6 +177,7 @@ def _paid(book: Book, event: ClaimPaid) -> None:
     offer.sold += order.units
     order.claim_state = order.state = "paid"
     order.reason = ""
+    order.release_due = False
     order.payment_id = fact.id
     order.paid_at_ms = event.at_ms
     order.paid_fen = fact.amount_fen

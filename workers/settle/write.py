@@ -190,7 +190,7 @@ async def _write_refunds(session: AsyncSession, book: Book) -> None:
                 {
                     **msgspec.structs.asdict(one),
                     "id": new_id("rfd"),
-                    "shard": shard,
+                    "shard": shard if one.shard is None else one.shard,
                     "now": now,
                 }
                 for one in book.new_refunds
