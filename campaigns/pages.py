@@ -19,7 +19,7 @@ from engine.settings import Settings
 DIST = Path(__file__).parents[1] / "web" / "dist"
 FILES_MAX = 2_000
 BYTES_MAX = 64 * 1024 * 1024
-_ONE_PAGE = ("/r/", "/t/", "/desk/", "/hq/")
+_ONE_PAGE = ("/r/", "/t/", "/o/", "/desk/", "/hq/")
 _INDEX = "/index.html"
 _DOCS = "/docs/"
 _SQUEEZED = ("text/", "application/javascript", "application/json", "image/svg+xml")

@@ -61,7 +61,7 @@ async def site(
 
 async def test_one_page_answers_all_its_addresses(site: tuple[World, Path]) -> None:
     world, _ = site
-    for path in ("/", "/r/rm_1", "/t/tem_1", "/t", "/desk", "/hq", "/hq/", "/r/rm_1/"):
+    for path in ("/", "/r/rm_1", "/t/tem_1", "/t", "/o", "/desk", "/hq", "/hq/", "/r/rm_1/"):
         answer = await world.http.get(path)
         assert (answer.status_code, answer.text) == (200, "<title>开团</title>"), path
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
