@@ -49,7 +49,8 @@ async def begin_payment(
     """The payment page of a buyer's claim; a repeat gives the same one.
 
     Missing `claim_not_found`; Conflict `not_ordered` (still being written), `not_payable` (paid,
-    released …), `not_new` (a newcomer's claim that is let go) or `pay_expired`; Unavailable `reopening`, `busy` or `provider_unreachable`.
+    released …), `not_new` (a newcomer's claim that is let go) or `pay_expired`; Unavailable
+    `reopening`, `busy` or `provider_unreachable`.
     """
     order = await _payable_order(db, inventory, claim_id, buyer_id)
     attempt = await _attempt_of(db, order)

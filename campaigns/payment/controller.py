@@ -31,7 +31,8 @@ class PaymentController(Controller):
             "Begin to pay a claim",
             {
                 404: "No such claim, or not yours (`claim_not_found`).",
-                409: "`not_ordered` (being written; try again in a moment), `not_payable` or "
+                409: "`not_ordered` (being written; try again in a moment), `not_payable`, "
+                "`not_new` (a new customer's claim, and its buyer has bought elsewhere) or "
                 "`pay_expired`.",
                 503: "`reopening`, `busy` or `provider_unreachable`; the units stay yours.",
             },

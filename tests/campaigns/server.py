@@ -88,10 +88,11 @@ class World:
         scope: str = "",
         for_ms: int = HOUR_MS,
         new: bool = False,
+        traits: str = "",
     ) -> str:
         """A genuine token, expired when `for_ms` is negative."""
         return self.tokens.sign(
-            subject, role, scope=scope, new=new, expires_at_ms=now_ms() + for_ms
+            subject, role, scope=scope, new=new, traits=traits, expires_at_ms=now_ms() + for_ms
         )
 
     def guide(self, guide_id: str) -> dict[str, str]:
