@@ -101,6 +101,10 @@ class Teams(Commands):
             honour="1" if honour else "",
         )
 
+    async def look(self, shard: int, team_id: str) -> Reply:
+        """team (state, step) at this instant | unknown | reopening: a read behind the fence."""
+        return await self._run("team_look", shard, None, team_id=team_id)
+
     async def state(self, shard: int, team_id: str) -> dict[str, str]:
         """The team's hash; empty when the hot store knows none of that id."""
         return await self.hash_of(keys.groups(shard) + team_id)

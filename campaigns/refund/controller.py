@@ -12,10 +12,11 @@ from sqlalchemy import select
 from campaigns import exports
 from campaigns.auth import CUSTOMER_OR_HQ, HQ, route
 from campaigns.claim.controller import IdempotencyKey
-from campaigns.given import TheDb, TheSettings, Who
+from campaigns.given import TheDb, TheSettings, TheTeams, Who
 from campaigns.order.service import get_order
 from campaigns.refund import overview, service
 from campaigns.refund.models import Refund
+from campaigns.refund.of_buyers import request_own_refund
 from campaigns.refund.overview import RefundFilter, State
 from campaigns.refund.schemas import RefundIn, RefundList, RefundPage, RefundView, view_of
 from engine.db import Database
@@ -93,6 +94,7 @@ class RefundController(Controller):
                 "`refund_exceeds_paid`, `crowd_reached` (for its buyers, until it is formed) or "
                 "`too_many_refunds`.",
                 422: "The key stands for another refund (`request_reused`).",
+                503: "`reopening`: whether a crowd is reached cannot be said right now.",
             },
             description="Customers give back whole units of their own paid order for their price; "
             "HQ may also say an amount. The key makes it once.",
@@ -105,16 +107,28 @@ class RefundController(Controller):
         idempotency_key: IdempotencyKey,
         who: Who,
         db: TheDb,
+        teams: TheTeams,
     ) -> RefundView:
         """Committed when this answers; sent to the provider until it says done."""
-        refund = await service.request_refund(
+        if who.role == "hq":
+            refund = await service.request_refund(
+                db,
+                order_id=order_id,
+                request_id=idempotency_key,
+                units=data.units,
+                amount_fen=data.amount_fen,
+                actor=who.subject,
+            )
+            return view_of(refund)
+        if data.amount_fen is not None:
+            raise service.amount_not_yours()
+        refund = await request_own_refund(
             db,
+            teams,
             order_id=order_id,
             request_id=idempotency_key,
             units=data.units,
-            amount_fen=data.amount_fen,
-            actor=who.subject,
-            buyer_id=None if who.role == "hq" else who.subject,
+            buyer_id=who.subject,
         )
         return view_of(refund)
 

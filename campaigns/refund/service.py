@@ -50,7 +50,7 @@ async def request_refund(
     if units < 0 or (amount_fen is not None and amount_fen <= 0):
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
     if buyer_id is not None and amount_fen is not None:
-        raise BadInput("amount_not_yours", "The amount follows from the units; leave it out")
+        raise amount_not_yours()
     if units == 0 and amount_fen is None:
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
     async with db.begin() as session:
@@ -60,7 +60,7 @@ async def request_refund(
         if order.payment_id is None:
             raise _not_refundable(order)
         known = await _intents(session, order.payment_id)
-        cause = f"after_sale:{request_id}"
+        cause = cause_of(request_id)
         for refund in known:
             if refund.cause == cause:
                 return _same(refund, order, units, amount_fen)
@@ -77,23 +77,41 @@ async def request_refund(
         return refund
 
 
+def amount_not_yours() -> BadInput:
+    """Only HQ names amounts."""
+    return BadInput("amount_not_yours", "The amount follows from the units; leave it out")
+
+
 async def _intents(session: AsyncSession, payment_id: str) -> list[Refund]:
     rows = await session.scalars(select(Refund).where(Refund.payment_id == payment_id))
     return list(rows)
 
 
 async def _check_crowd(session: AsyncSession, order: Order) -> None:
-    """Everybody's price hangs on a reached crowd: nobody leaves it before its end."""
+    """Everybody's price hangs on a reached crowd: nobody leaves it before its end.
+
+    By the rows, which may be behind: of_buyers.py has asked the hot store before.
+    """
     if order.team_id is None or order.seat != "taken":
         return
     team = await session.get(Team, order.team_id)
     if team is not None and team.kind == "crowd" and team.step > 0 and team.state in UNDECIDED:
-        raise Conflict(
-            "crowd_reached",
-            "This crowd has been reached: its seats stand until the end",
-            "Nothing was changed. Ask again once it is formed, or ask the shop.",
-            deadline_ms=team.deadline_ms,
-        )
+        raise crowd_reached(team.deadline_ms)
+
+
+def crowd_reached(deadline_ms: int) -> Conflict:
+    """A buyer wants to leave a crowd that has been reached."""
+    return Conflict(
+        "crowd_reached",
+        "This crowd has been reached: its seats stand until the end",
+        "Nothing was changed. Ask again once it is formed, or ask the shop.",
+        deadline_ms=deadline_ms,
+    )
+
+
+def cause_of(request_id: str) -> str:
+    """The cause of what this request asks for."""
+    return f"after_sale:{request_id}"
 
 
 def _not_refundable(order: Order) -> Conflict:

@@ -20,7 +20,7 @@ FENCED = sorted(
     if "epoch" in script.args and "-- Refuse callers of another epoch" in script.source
 )
 
-READS = {"look"}
+READS = {"look", "team_look"}
 Break = Callable[[Bench, dict[str, str | int]], Awaitable[None]]
 
 
@@ -56,13 +56,18 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "claims": keys.claims(0),
         "idem": keys.idem(0, "mbr_2", "ofr_1", "k"),
         "did": keys.did(0, "row_1"),
+        "waits": keys.waits(0),
+        "answers": keys.answers(0),
         "epoch": 1,
         "run_id": shard.wire.run_id,
         "shard": 0,
         "nonce": "0123456789abcdef",
         "offer_id": "ofr_2" if script == "offer_open" else "ofr_1",
         "buyer_id": "mbr_2",
-        "qty": 1,
+        "qty": 3 if script == "wait_join" else 1,  # more than is free: somebody waits
+        "wait_max": 10,
+        "wait_scan_max": 10,
+        "after": "0",
         "price_id": "prc_1",
         "key": "k",
         "body_hash": "h",
@@ -85,9 +90,21 @@ async def values_of(shard: Bench, script: str) -> dict[str, str | int]:
         "did_keep_ms": 60_000,
     }
     made = SCRIPTS[script]
+    if script in ("wait_leave", "wait_look"):
+        await values_of_lists(shard, every, closed=script == "wait_look")
     if "groups" in made.keys:
         every |= await values_of_teams(shard, script)
     return {name: every[name] for name in made.keys + made.args}
+
+
+async def values_of_lists(shard: Bench, every: dict[str, str | int], *, closed: bool) -> None:
+    """Somebody waits; with `closed` for an offer that is over, so that a look has work to do."""
+    join = SCRIPTS["wait_join"]
+    wanted = {**every, "qty": 3, "groups": keys.groups(0)}
+    values = {name: wanted[name] for name in join.keys + join.args}
+    assert await shard.ask("wait_join", **values) == ["waiting", "1"]
+    if closed:
+        await shard.wire.call("HSET", keys.offers(0) + "ofr_1", "state", "closed")
 
 
 async def values_of_teams(shard: Bench, script: str) -> dict[str, str | int]:
@@ -95,6 +112,8 @@ async def values_of_teams(shard: Bench, script: str) -> dict[str, str | int]:
     own: dict[str, str | int] = {
         "groups": keys.groups(0),
         "again_ms": 500,
+        "early": "[]",
+        "honour": "",
         "seats": 1,
         "unpaid": "[]",
         "team_id": "",
