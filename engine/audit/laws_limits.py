@@ -44,6 +44,18 @@ JOIN offers f ON f.id = o.offer_id
 WHERE o.seat = 'taken' AND NOT o.newcomer AND o.buyer_id <> t.opener_id
 AND (f.config -> 'team' ->> 'newcomers_only')::boolean
 """
+_NOT_MEANT = """
+SELECT o.id FROM orders o JOIN offers f ON f.id = o.offer_id
+WHERE f.config ->> 'audience' = 'new' AND NOT o.newcomer
+"""
+# Across campaigns the settler lets only the order stand that was paid first.
+_NOT_FIRST = """
+SELECT o.id, o.buyer_id, b.id AS earlier FROM orders o
+JOIN orders b ON b.buyer_id = o.buyer_id AND b.id <> o.id AND b.payment_id IS NOT NULL
+  AND b.state NOT IN ('refunding', 'refunded')
+  AND (b.paid_at_ms, b.id COLLATE "C") < (o.paid_at_ms, o.id COLLATE "C")
+WHERE o.newcomer AND o.claim_state = 'paid' AND o.state IN ('paid', 'ready')
+"""
 _BUYERS_OF = text("SELECT buyer_id FROM orders WHERE claim_id = ANY(CAST(:ids AS text[]))")
 Sums = dict[tuple[int, str], int]  # (shard, offer or campaign) → units of all its buyers
 
@@ -70,7 +82,8 @@ async def i8_limits_hold(given: Given) -> LawResult:
 
 
 async def _newcomers(session: AsyncSession, finding: Finding) -> None:
-    """One claim by the right of a new customer; who joins a team for such has it."""
+    """One claim by the right of a new customer; who joins a team for such has it, and whose order
+    stands by it has paid and kept none before."""
     async for page in pages(session, _NEW_TWICE):
         for row in page:
             name = f"buyer {row['buyer_id']} has {row['n']} claims of a new customer"
@@ -79,6 +92,13 @@ async def _newcomers(session: AsyncSession, finding: Finding) -> None:
         for row in page:
             text_ = f"order {row['id']} sits in team {row['team_id']}, which is for new customers"
             finding.expect(False, text_)
+    async for page in pages(session, _NOT_MEANT):
+        for row in page:
+            finding.expect(False, f"order {row['id']} is of an offer for new customers only")
+    async for page in pages(session, _NOT_FIRST):
+        for row in page:
+            name = f"order {row['id']} stands as a new customer's"
+            finding.expect(False, f"{name}, and {row['buyer_id']} paid {row['earlier']} before")
 
 
 async def _buyers_aside(session: AsyncSession) -> set[str]:
