@@ -115,10 +115,12 @@ FROM teams t WHERE t.state = 'formed'
 """
 _SUBSIDIES = """
 SELECT c.id, c.amount_fen, c.applied_seq, coalesce(sum(p.amount_fen), 0)::bigint AS posted,
-       bool_and(p.source = 'subsidy' AND p.destination = 'hq') AS right_accounts
-FROM team_commands c
+       bool_and(p.source = 'subsidy' AND p.destination = 'hq') AS right_accounts,
+       c.seats * (f.config -> 'team' ->> 'seat_qty')::int AS units, c.created_at_ms,
+       f.config -> 'prices' AS prices
+FROM team_commands c JOIN offers f ON f.id = c.offer_id
 LEFT JOIN ledger_transactions l ON l.reference = 'subsidy:' || c.id
-LEFT JOIN postings p ON p.transaction_id = l.id GROUP BY c.id
+LEFT JOIN postings p ON p.transaction_id = l.id GROUP BY c.id, f.id
 """
 
 
@@ -143,7 +145,18 @@ async def t3_seats_are_claims(given: Given) -> LawResult:
                 text = f"subsidy {row['id']} of {due} fen is in the ledger with {row['posted']}"
                 right = row["posted"] == due and row["right_accounts"] is not False
                 finding.expect(right, text)
+                # By the clock of whoever wrote it, which may just have passed into an interval.
+                asked = (row["created_at_ms"], row["created_at_ms"] - GRACE_MS)
+                fens = [row["units"] * _price_at(row["prices"], at_ms) for at_ms in asked]
+                text = f"subsidy {row['id']} is for {row['amount_fen']} fen, its seats cost {fens}"
+                finding.expect(row["amount_fen"] in fens, text)
     return finding.result()
+
+
+def _price_at(prices: list[list[Any]], at_ms: int) -> int:
+    """Fen a unit; the first interval has always begun."""
+    begun = [price for price in prices if price[2] <= at_ms] or prices[:1]
+    return int(max(begun, key=lambda price: price[2])[1])
 
 
 async def t4_decided_once(given: Given) -> LawResult:

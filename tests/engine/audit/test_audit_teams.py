@@ -101,6 +101,13 @@ async def test_t3_a_subsidy_of_another_price(scene: Scene) -> None:
     assert await scene.broken() == {"M3", "T3"}
 
 
+async def test_t3_a_subsidy_that_costs_what_no_seat_does(scene: Scene) -> None:
+    """In the ledger with the same fen, so that only its price tells."""
+    await scene.run("UPDATE team_commands SET seats = 2 WHERE id = :id", id=scene.names["subsidy"])
+    problems = (await scene.audit()).law("T3").problems
+    assert any("is for 990 fen, its seats cost [1980, 1980]" in one for one in problems), problems
+
+
 async def test_t3_a_subsidy_that_nobody_ordered(scene: Scene) -> None:
     await scene.run("UPDATE team_commands SET applied_seq = NULL, applied_epoch = NULL")
     assert {"T3", "S1", "I10"} <= await scene.broken()
