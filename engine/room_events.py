@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from engine.offers import Audience
+
 RoomStateWord = Literal["scheduled", "live", "paused", "ended"]
 OfferStateWord = Literal["scheduled", "open", "closed", "frozen"]
 ClaimStateWord = Literal["held", "paying", "paid", "released", "returned"]
@@ -104,6 +106,7 @@ class OfferNow(_Said, frozen=True, kw_only=True, tag="offer"):
     per_order_max: int
     per_buyer_max: int
     late: str
+    audience: Audience | UnsetType = UNSET  # only of an offer that is not everybody's
     team: TeamCard | UnsetType = UNSET
 
 

@@ -185,6 +185,7 @@ def offer_card(offer: Offer, sku: Sku, state: str = "", *, at_ms: int | None = N
         per_order_max=config.per_order_max,
         per_buyer_max=config.per_buyer_max,
         late=config.late,
+        audience=UNSET if config.audience == "all" else config.audience,
         team=UNSET if config.team is None else team_card(config.team),
     )
 

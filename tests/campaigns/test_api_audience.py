@@ -3,12 +3,18 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from campaigns.offer.audience import WORDS
+from campaigns.offer.models import Offer
 from campaigns.people.models import Binding
+from campaigns.room.parts import offer_card
+from campaigns.sku.models import Sku
 from engine.offers import Audience
+from engine.room_events import encode
 from tests.campaigns.server import World, draft, team_offer
+from tests.workers.stage import default_config
 
 
 async def _offer(api: World, audience: Audience, **offer: Any) -> dict[str, Any]:
@@ -124,3 +130,14 @@ async def _by_phone(api: World, offer: dict[str, Any]) -> str:
         },
     )
     return "held" if answer.status_code == 201 else str(answer.json()["code"])
+
+
+@pytest.mark.parametrize("audience", ["all", "members"])
+def test_a_rooms_card_names_an_audience_that_is_not_everybody(audience: Audience) -> None:
+    config = default_config("cmp_a")
+    offer = Offer(id="ofr_a", state="open", config=msgspec.to_builtins(config))
+    offer.config["audience"] = audience
+    sku = Sku(id="sku_tea", name="龙井", shelf_price_fen=2_000, mall_price_fen=1_800)
+    said = msgspec.json.decode(encode(offer_card(offer, sku)))
+    assert said.get("audience", "all") == audience
+    assert ("audience" in said) == (audience != "all")
