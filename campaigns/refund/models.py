@@ -18,7 +18,7 @@ from engine.db import Base
 class Refund(Base):
     """Money that goes back. `state`: due, done (the provider said so) or failed (a person looks).
 
-    `cause`: late, second_payment, wrong_amount, wrong_currency, unknown_claim, rejected,
+    `cause`: late, second_payment, wrong_amount, wrong_currency, unknown_claim, rejected, not_new,
     team_failed, crowd_difference, upgrade_guarantee or `after_sale:<request id>`. `units` > 0 asks
     for `give_back` once done; `applied_*` is set when the settler commits that event.
     """
