@@ -115,6 +115,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             hot=HotClaims(
                 *(inventory, teams, catalog, tokens, metrics, sold_out),
                 body_bytes_max=body_bytes_max,
+                tokens_seen_max=settings.tokens_seen_max,
             ),
             logs=RoomLogs(inventory.wire, settings=settings),
             room_tokens=RoomTokens.from_setting(settings.token_secret),

@@ -82,7 +82,7 @@ class Commands:
         }
 
     def _ready(self, name: str, about: tuple[int, str, str], free: tuple[str, ...]) -> Prepared:
-        """A claiming script's command, all of it but what each request says itself.
+        """A hot script's command, all of it but what each request says itself.
 
         `about` is (shard, offer_id, campaign_id).
         """
@@ -92,8 +92,7 @@ class Commands:
         made = self._prepared.get(known)
         if made is None:
             own, script = self._own(shard, epoch), self._scripts[name]
-            fixed = {
-                **{key: value for key, value in own.items() if key in script.names},
+            own |= {
                 "offer": keys.offers(shard) + offer_id,
                 "offer_holds": keys.holds(shard) + offer_id,
                 "offer_limits": keys.limits(shard) + offer_id,
@@ -101,6 +100,7 @@ class Commands:
                 "offer_id": offer_id,
                 "lag_max_ms": self._lag_max_ms,
             }
+            fixed = {key: value for key, value in own.items() if key in script.names}
             if len(self._prepared) >= self._prepared_max:
                 self._prepared.clear()  # also forgets what belongs to older epochs
             made = self._prepared[known] = Prepared(script, fixed, free)

@@ -1,5 +1,7 @@
 """The typed commands on stock: offers, claims, payments. Each method is one script of that name."""
 
+import asyncio
+
 import hiredis
 
 from engine import keys
@@ -41,21 +43,14 @@ class Inventory(Commands):
         )
         return await self._reply(self.wire.send(packed))
 
-    async def look(self, shard: int, offer_id: str, *, epoch: int) -> Reply:
+    def look(self, shard: int, offer_id: str) -> "asyncio.Future[list[bytes]]":
         """sold_out (price_id, qty_max, holders), which holds for any buyer without an entry in the
         offer's limits and at most that many units at that price; or look_closer | reopening.
 
-        The read is queued before this returns for the first time, so whoever asks while
-        `wire.writes` still stands may share its reply.
+        The read is queued when this returns: whoever asks while `wire.writes` still stands may
+        share its reply. Raises Unavailable when it cannot be sent.
         """
-        return await self._run(
-            "look",
-            shard,
-            epoch,
-            offer=keys.offers(shard) + offer_id,
-            offer_limits=keys.limits(shard) + offer_id,
-            lag_max_ms=self._lag_max_ms,
-        )
+        return self.wire.send(self._ready("look", (shard, offer_id, ""), ()).pack())
 
     async def holders(self, shard: int, offer_id: str, *, most: int) -> set[str] | None:
         """Everybody who ever held units of the offer in this epoch; None when more than `most`.

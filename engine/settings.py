@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     catalog_refresh_ms: int = 500
     catalog_offers_max: int = 50_000  # kept in a process's memory
     catalog_misses_max: int = 512  # unknown offer ids waiting for one look-up
+    tokens_seen_max: int = 20_000  # verified ones that a process knows again, half a KiB each
     sold_out_offers_max: int = 1_000  # that a process remembers as sold out
     sold_out_holders_max: int = 100_000  # ids of those who hold, of all these offers together
     connections_max: int = 10_000  # open HTTP connections per process

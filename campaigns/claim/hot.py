@@ -34,6 +34,7 @@ from engine.tokens import Access, TokenKeys, bearer
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Message = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 _decode = msgspec.json.Decoder(ClaimIn, strict=True).decode
@@ -43,6 +44,17 @@ KEY_PATTERN = r"^[A-Za-z0-9_-]{8,64}\Z"
 
 _HELD = (JSON,)
 _STORED = (JSON, (b"idempotent-replay", b"true"))
+
+
+def _messages(answer: Answer) -> tuple[Message, Message]:
+    headers: Headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    return (
+        {"type": "http.response.start", "status": answer.status, "headers": headers},
+        {"type": "http.response.body", "body": answer.body},
+    )
+
+
+_SOLD_OUT = _messages(SOLD_OUT)
 
 
 class _Client(Exception):
@@ -62,6 +74,7 @@ class HotClaims:
         sold_out: SoldOut,
         *,
         body_bytes_max: int,
+        tokens_seen_max: int = 20_000,
     ) -> None:
         self._inventory = inventory
         self._teams = teams
@@ -70,6 +83,8 @@ class HotClaims:
         self._metrics = metrics
         self._sold_out = sold_out
         self._body_bytes_max = body_bytes_max
+        self._seen: dict[bytes, Access] = {}
+        self._seen_max = tokens_seen_max
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, offer_id: str, *, seat: bool = False
@@ -85,10 +100,9 @@ class HotClaims:
             answer = failed(error)
         except Exception as error:
             answer = failed(problems.as_kaituan(error))
-        body = answer.body
-        headers: Headers = [*answer.headers, (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        start, body = _SOLD_OUT if answer is SOLD_OUT else _messages(answer)
+        await send(start)
+        await send(body)
         self._metrics.claim(answer.what, time.perf_counter() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, offer_id: str, seat: bool) -> Answer:
@@ -98,7 +112,10 @@ class HotClaims:
                 token = bearer(value)
             elif name == b"idempotency-key":
                 key = value
-        who = self._tokens.verify(token, now_ms())
+        now = now_ms()
+        who = self._seen.get(token)
+        if who is None or now >= who.expires_at_ms:
+            who = self._verified(token, now)
         if who.role != "customer":
             raise not_allowed()
         if _KEY.fullmatch(key) is None:
@@ -114,6 +131,14 @@ class HotClaims:
         if seat:
             return await self.decide_seat(who, offer_id, key.decode(), wanted)
         return await self.decide(who, offer_id, key.decode(), claim)
+
+    def _verified(self, token: bytes, now: int) -> Access:
+        """Who comes again, as people do, is known by the token: that spares 15,000 instructions."""
+        who = self._tokens.verify(token, now)
+        if len(self._seen) >= self._seen_max:
+            self._seen.clear()
+        self._seen[token] = who
+        return who
 
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
@@ -139,9 +164,11 @@ class HotClaims:
         """Run the script for a signed-in customer and put its reply into words."""
         listed = self._catalog.offers.get(offer_id) or await self._catalog.find(offer_id)
         known = self._sold_out.offers.get(offer_id)
-        if known is not None and await known.refuses(who.subject, claim.qty, claim.price_id):
-            self._metrics.from_memory += 1
-            return SOLD_OUT
+        if known is not None and known.may_refuse(who, listed.config.audience):
+            look = await known.look()
+            if look is not None and look.refuses(who.subject, claim.qty, claim.price_id):
+                self._metrics.from_memory += 1
+                return SOLD_OUT
         reply = await self._inventory.claim(
             listed.shard,
             offer_id=offer_id,

@@ -7,18 +7,22 @@ and as many buyers have ever held something as this process has in its set, the 
 theirs (it only grows within an epoch); whoever is not in it, and asks for the price and a quantity
 that hold, is refused without a script of their own. Everybody else goes to claim.lua as ever.
 
-So each refusal is what claim.lua would have said in that moment, but for one: a buyer whose units
-in *other* offers of the campaign leave no room within its limit is told `sold_out` here, not
-`limit_reached`. Both are true.
+So each refusal is what claim.lua would have said in that moment, but for one: who has no room left
+within a limit of the *campaign* (units in its other offers, the right of a new customer used up) is
+told `sold_out` here, not `limit_reached`. Both are true.
 """
 
 import asyncio
 import contextlib
 from typing import NamedTuple
 
+import hiredis
+
 from campaigns.metrics import Metrics
 from engine.errors import Unavailable
 from engine.inventory import Inventory
+from engine.offers import Audience
+from engine.tokens import Access
 
 REST_FACTOR = 9  # after a load of the set, times what it took: so loads cost a tenth at most
 
@@ -30,15 +34,18 @@ class Look(NamedTuple):
     qty_max: int
     holders: set[str]
 
+    def refuses(self, buyer_id: str, qty: int, price_id: str) -> bool:
+        """Whether claim.lua would have said `sold_out` to this claim."""
+        return price_id == self.price_id and qty <= self.qty_max and buyer_id not in self.holders
+
 
 class _Asked:
-    """A read that is queued or under way, and who shares it."""
+    """A read that is queued or under way, with the set that was complete before it began."""
 
-    __slots__ = ("count", "epoch", "holders", "waiting", "writes")
+    __slots__ = ("epoch", "holders", "waiting", "writes")
 
     def __init__(self, writes: int, epoch: int, holders: set[str] | None) -> None:
         self.writes, self.epoch, self.holders = writes, epoch, holders
-        self.count = -1 if holders is None else len(holders)
         self.waiting: list[asyncio.Future[Look | None]] = []
 
 
@@ -46,65 +53,71 @@ class Remembered:
     """One offer that was sold out a moment ago."""
 
     def __init__(self, inventory: Inventory, memory: "SoldOut", shard: int, offer_id: str) -> None:
-        self.offer_id = offer_id
-        self.holders: set[str] | None = None  # as it was in `epoch`, complete
-        self.epoch = 0
+        self.shard, self.offer_id = shard, offer_id
+        self.holders: set[str] = set()  # as it was in `epoch`, complete
+        self.epoch = 0  # none
         self.too_many_in = 0  # the epoch in which they are more than a process may keep
-        self.shard = shard
-        self._inventory, self._memory = inventory, memory
-        self._loop = asyncio.get_running_loop()
+        self._inventory, self._memory, self._wire = inventory, memory, inventory.wire
+        self._new_future = asyncio.get_running_loop().create_future
         self._asked: _Asked | None = None
 
-    async def refuses(self, buyer_id: str, qty: int, price_id: str) -> bool:
-        """Whether this claim, made now, is told `sold_out`; False: claim.lua decides."""
-        if self.holders is not None and buyer_id in self.holders:
-            return False
-        asked = self._asked
-        if asked is not None and asked.writes == self._inventory.wire.writes:
-            mine: asyncio.Future[Look | None] = self._loop.create_future()
-            asked.waiting.append(mine)
-            look = await mine
-        else:
-            look = await self._ask()
-        return (
-            look is not None
-            and price_id == look.price_id
-            and qty <= look.qty_max
-            and buyer_id not in look.holders
+    def may_refuse(self, who: Access, audience: Audience) -> bool:
+        """Whether a look can answer this buyer: no holder, and nobody the offer is not for."""
+        return who.subject not in self.holders and (
+            audience == "all" or audience[0] in who.all_traits
         )
 
-    async def _ask(self) -> Look | None:
-        """Read for all who join until it is written out; None: nothing can be said."""
-        look = asked = None
+    def look(self) -> asyncio.Future[Look | None]:
+        """What a read says that begins after this call; None: claim.lua decides.
+
+        The read is one for all who ask until it is written out. Each has a future of their own:
+        who is cancelled takes no other along.
+        """
+        mine: asyncio.Future[Look | None] = self._new_future()
+        asked = self._asked
+        if asked is None or asked.writes != self._wire.writes:
+            asked = self._ask()
+        if asked is None:
+            mine.set_result(None)
+        else:
+            asked.waiting.append(mine)
+        return mine
+
+    def _ask(self) -> _Asked | None:
         try:
             epoch = self._inventory.epochs.of(self.shard)
-            # Only a set that is complete before the read begins can be compared with it.
-            known = self.holders if self.epoch == epoch else None
-            asked = self._asked = _Asked(self._inventory.wire.writes, epoch, known)
-            reply = await self._inventory.look(self.shard, self.offer_id, epoch=epoch)
-            look = self._understood(asked, reply.what, reply.details)
+            reply = self._inventory.look(self.shard, self.offer_id)
         except Unavailable:
-            pass  # claim.lua's way meets the same, and says it
-        finally:
-            if asked is not None:
-                if self._asked is asked:
-                    self._asked = None
-                for one in asked.waiting:
-                    if not one.done():
-                        one.set_result(look)
-        return look
+            return None  # claim.lua's way meets the same, and says it
+        known = self.holders if self.epoch == epoch else None
+        asked = self._asked = _Asked(self._wire.writes, epoch, known)
+        reply.add_done_callback(lambda told: self._answer(asked, told))
+        return asked
 
-    def _understood(self, asked: _Asked, what: str, details: tuple[str, ...]) -> Look | None:
-        if what != "sold_out":
+    def _answer(self, asked: _Asked, told: "asyncio.Future[list[bytes]]") -> None:
+        if self._asked is asked:
+            self._asked = None
+        look = None
+        try:
+            look = self._understood(asked, told.result())
+        except (Unavailable, hiredis.ReplyError, asyncio.CancelledError):
+            pass  # likewise
+        finally:
+            for one in asked.waiting:
+                if not one.done():
+                    one.set_result(look)
+
+    def _understood(self, asked: _Asked, reply: list[bytes]) -> Look | None:
+        if reply[0] != b"sold_out":
             self._memory.offers.pop(self.offer_id, None)  # until claim.lua says so again
             return None
-        price_id, qty_max, holders = details
-        if asked.holders is None or asked.count != int(holders):
+        holders, count = asked.holders, int(reply[3])
+        if holders is None or len(holders) != count:
             # Loaded only now that the shard was seen open in this epoch: a rebuild that goes on
             # meanwhile, with another set of as many, has another epoch.
             self._memory.load(self, asked.epoch)
             return None
-        return Look(price_id, int(qty_max), asked.holders)
+        return Look(reply[1].decode(), int(reply[2]), holders)
 
 
 class SoldOut:
@@ -159,22 +172,22 @@ class SoldOut:
             now = self._loop.time()
             self._loading, self._load_from = None, now + REST_FACTOR * (now - began)
         self._metrics.holders_loaded += 1
-        known.holders, known.epoch = holders, epoch
         if holders is None:
-            known.too_many_in = epoch
+            known.holders, known.epoch, known.too_many_in = set(), 0, epoch
             self.offers.pop(known.offer_id, None)
         else:
-            self._make_room(known, len(holders))
+            known.holders, known.epoch = holders, epoch
+            self._make_room(known)
 
-    def _make_room(self, known: Remembered, count: int) -> None:
-        others = [one for one in self._known.values() if one is not known and one.holders]
-        count += sum(len(one.holders or ()) for one in others)
-        for one in others:
+    def _make_room(self, known: Remembered) -> None:
+        count = sum(len(one.holders) for one in self._known.values())
+        for one in self._known.values():
             if count <= self._holders_max:
                 return
-            count -= len(one.holders or ())
-            one.holders = None
-            self.offers.pop(one.offer_id, None)
+            if one is not known:
+                count -= len(one.holders)
+                one.holders, one.epoch = set(), 0
+                self.offers.pop(one.offer_id, None)
 
     def _forget(self, offer_id: str) -> None:
         self.offers.pop(offer_id, None)

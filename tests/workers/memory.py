@@ -37,19 +37,26 @@ class Process:
     metrics: Metrics
 
     async def claim(
-        self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "k-1", price_id: str = "p1"
+        self,
+        offer: Offer,
+        buyer: str,
+        *,
+        qty: int = 1,
+        key: str = "k-1",
+        price_id: str = "p1",
+        traits: str = "",
     ) -> Answer:
         """One claim; `key` is made the buyer's own."""
-        who = Access(buyer, "customer", "", "k1", now_ms() + 60_000)
+        who = Access(buyer, "customer", "", "k1", now_ms() + 60_000, traits=traits)
         wanted = ClaimIn(qty=qty, price_id=price_id)
         return await self.hot.decide(who, offer.id, f"{key}-{buyer}", wanted)
 
-    async def remembers(self, offer: Offer) -> None:
+    async def remembers(self, offer: Offer, traits: str = "") -> None:
         """Wait until a stranger is refused from memory."""
 
         async def is_quick() -> bool:
             before = self.metrics.from_memory
-            await self.claim(offer, "stranger")
+            await self.claim(offer, "stranger", traits=traits)
             return self.metrics.from_memory > before
 
         await eventually(is_quick)

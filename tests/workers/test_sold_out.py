@@ -118,6 +118,15 @@ async def test_what_else_is_wrong_is_said_first(stage: Stage, two: Two) -> None:
     assert (await one.claim(offer, "c", price_id="p2")).what == "closed"
 
 
+async def test_whom_an_offer_is_not_for_is_told_so(stage: Stage, two: Two) -> None:
+    offer = await stage.offer(1, audience="members")
+    one = two[0]
+    assert (await one.claim(offer, "b0", traits="m")).what == "held"
+    await one.remembers(offer, "bm")
+    assert (await one.claim(offer, "c", traits="b")).what == "not_for_you"
+    assert (await one.claim(offer, "c", traits="m")).what == "sold_out"
+
+
 async def test_a_settler_that_is_behind_is_said_first(stage: Stage, two: Two) -> None:
     offer, claim_id = await sold_out(stage, two)
     await release(stage, offer, claim_id)
