@@ -12,11 +12,12 @@ import logging
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import BigInteger, Row, Select, cast, select
+from sqlalchemy import BigInteger, Row, Select, cast, exists, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import aliased
 
 from campaigns.campaign.models import Campaign
-from campaigns.offer.models import LAUNCH_FIELD, READY_FIELD, STORES_FIELD, Offer
+from campaigns.offer.models import GUARANTEE_FIELD, LAUNCH_FIELD, READY_FIELD, STORES_FIELD, Offer
 from campaigns.sku.models import Sku
 from engine.db import Database
 from engine.errors import Missing, Unavailable
@@ -43,6 +44,7 @@ class Listed(msgspec.Struct, frozen=True):
     launch_ms: int | None = None  # opened by a host, and then open for so long
     stores: tuple[str, ...] = ()  # empty: all
     ready_after_days: int | None = None
+    guaranteed: bool = False  # a crowd of its SKU and campaign guarantees its difference
 
     @property
     def waits(self) -> bool:
@@ -137,8 +139,8 @@ class Catalog:
                     future.set_result(None)
             await asyncio.sleep(MISS_EVERY_S)
 
-    def _add(self, rows: "Sequence[Row[Offer, Sku, str]]") -> None:
-        for offer, sku, campaign_name in rows:
+    def _add(self, rows: "Sequence[Row[Offer, Sku, str, bool]]") -> None:
+        for offer, sku, campaign_name, guaranteed in rows:
             if len(self.offers) >= self._offers_max:
                 self.offers.pop(next(iter(self.offers)))  # the oldest; it comes back when asked
             self.offers[offer.id] = Listed(
@@ -153,6 +155,7 @@ class Catalog:
                 offer.config.get(LAUNCH_FIELD),
                 tuple(offer.config.get(STORES_FIELD, ())),
                 offer.config.get(READY_FIELD),
+                guaranteed,
             )
 
     async def _keep(self) -> None:
@@ -164,9 +167,15 @@ class Catalog:
                 log.warning("catalog not read: %s", type(error).__qualname__)
 
 
-def _listed(ids: set[str]) -> "Select[Offer, Sku, str]":
+def _listed(ids: set[str]) -> "Select[Offer, Sku, str, bool]":
+    crowd = aliased(Offer)
+    guaranteed = exists().where(
+        crowd.campaign_id == Offer.campaign_id,
+        crowd.sku_id == Offer.sku_id,
+        crowd.config[GUARANTEE_FIELD].as_boolean(),
+    )
     return (
-        select(Offer, Sku, Campaign.name)
+        select(Offer, Sku, Campaign.name, guaranteed)
         .join(Sku, Sku.id == Offer.sku_id)
         .join(Campaign, Campaign.id == Offer.campaign_id)
         .where(Offer.id.in_(ids))

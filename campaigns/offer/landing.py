@@ -4,6 +4,8 @@ Shown before anybody pays. `late` is what the hot store was told (engine/offers.
 that decides is pay_confirm.
 """
 
+from engine.money import yuan
+
 _REFUND = "is refunded in full"
 
 LATE = {
@@ -42,6 +44,31 @@ CHARGING = {
         "price. Once it is reached, a seat is not given back before the end.",
     ),
 }
+
+
+# With the upgrade guarantee: on the crowd itself, and on the SKU's other group buys beside it.
+GUARANTEE = {
+    "crowd": "When this crowd forms, whoever has paid more for the same item in this campaign, "
+    "alone or in a team that forms, gets the difference to its final price back.",
+    "other": "If the crowd for the same item in this campaign forms for less than you have paid, "
+    "the difference comes back to you, once, for each unit you keep.",
+}
+
+
+def guarantee_says(kind: str, guaranteed: bool) -> str:
+    """The sentence for an offer of this kind; empty without the guarantee."""
+    if not guaranteed or kind == "flash":
+        return ""
+    return GUARANTEE["crowd" if kind == "crowd" else "other"]
+
+
+def difference_says(paid_fen: int, final_fen: int) -> str:
+    """Why some of an order's money came back, by the unit; and what a later refund pays."""
+    return (
+        f"The crowd for this item formed at {yuan(final_fen)} a unit, and you had paid "
+        f"{yuan(paid_fen)}: the difference for each unit you keep goes back to you. A unit that "
+        f"you give back later brings {yuan(final_fen)}."
+    )
 
 
 def late_says(kind: str, late: str) -> str:

@@ -79,7 +79,8 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
 
     `phase`: waiting (a host will launch it, for `launch_ms`; the window is not known yet),
     upcoming, open, ended or closed. `late` says in words what becomes of a payment
-    that arrives after its claim came free, `audience_says` who may buy.
+    that arrives after its claim came free, `audience_says` who may buy, `guarantee_says` what a
+    crowd of the same item guarantees to who buys here (empty: nothing).
     """
 
     offer_id: str
@@ -108,6 +109,7 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
     audience_says: str
     late: str
     late_says: str
+    guarantee_says: str
     stores: tuple[str, ...]  # empty: all
     ready_after_days: int | None  # of group buys: days from forming until the goods are there
     team: TeamTerms | None

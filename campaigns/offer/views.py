@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from campaigns.catalog import Catalog, Listed
 from campaigns.offer.audience import WORDS
 from campaigns.offer.groups import crowd_terms, price_now, team_terms
-from campaigns.offer.landing import late_says
+from campaigns.offer.landing import guarantee_says, late_says
 from campaigns.offer.models import Offer
 from campaigns.offer.schemas import Availability, NextPrice, OfferPage, OfferView
 from campaigns.order.models import Order
@@ -88,6 +88,7 @@ async def _view(db: Database, inventory: Inventory, teams: Teams, listed: Listed
         audience_says=WORDS[config.audience].says,
         late=config.late,
         late_says=late_says(config.kind, config.late),
+        guarantee_says=guarantee_says(config.kind, listed.guaranteed),
         stores=listed.stores,
         ready_after_days=listed.ready_after_days,
         team=team_terms(config),

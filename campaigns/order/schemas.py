@@ -12,6 +12,8 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     `state`: open, paid, ready, fulfilled, completed, released, rejected, refunding or refunded.
     `seat`: `taken` or `left` of its team; empty for sales without one. `team_failed`: why its team
     failed, `deadline`, `empty` or `cancelled` (its campaign was); None while it did not.
+    `final_price_fen`: what a unit costs since a crowd formed for less than was paid, its own or one
+    that guarantees its difference; `difference_says` tells in words why money came back.
     """
 
     order_id: str
@@ -36,6 +38,8 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     team_id: str | None
     seat: str
     team_failed: str | None
+    final_price_fen: int | None
+    difference_says: str
     ready_after_days: int | None  # of group buys: from paying (or forming) until it is there
     # For HQ only; a customer's answer does not have these.
     buyer_id: str | UnsetType = UNSET

@@ -8,6 +8,7 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from campaigns.exports import Cell, too_many_rows
+from campaigns.offer.landing import difference_says
 from campaigns.offer.models import READY_FIELD, Offer
 from campaigns.order.models import Order
 from campaigns.order.schemas import OrderPage, OrderView
@@ -24,7 +25,7 @@ CSV_HEADER = (
 )
 
 _FOR_HQ = ("buyer_id", "payment_id", "credit")
-_MADE = ("order_id", "ready_after_days", "team_failed")
+_MADE = ("order_id", "ready_after_days", "team_failed", "difference_says")
 _FOR_ALL = tuple([n for n in OrderView.__struct_fields__ if n not in (*_MADE, *_FOR_HQ)])
 
 
@@ -160,8 +161,15 @@ def _view(who: Access, order: Order, more: _More) -> OrderView:
         order_id=order.id,
         ready_after_days=more.days.get(order.offer_id),
         team_failed=more.failed.get(order.team_id or ""),
+        difference_says=_difference(order),
         **{name: getattr(order, name) for name in names},
     )
+
+
+def _difference(order: Order) -> str:
+    """Why a crowd's difference went back; empty when none did."""
+    final_fen = order.final_price_fen
+    return "" if final_fen is None else difference_says(order.unit_price_fen, final_fen)
 
 
 def _row(order: Order) -> list[Cell]:

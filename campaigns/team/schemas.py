@@ -78,6 +78,7 @@ class TeamView(msgspec.Struct, frozen=True, kw_only=True):
     server_time_ms: int
     ready_after_days: int
     late_says: str
+    guarantee_says: str
     says: str
     why: str
     cancelled: bool

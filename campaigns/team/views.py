@@ -7,7 +7,7 @@ from sqlalchemy import Row, select, tuple_
 from campaigns.campaign.cancel_words import team_says as cancel_says
 from campaigns.catalog import Catalog, Listed
 from campaigns.offer.groups import crowd_terms, price_now, team_terms
-from campaigns.offer.landing import late_says
+from campaigns.offer.landing import guarantee_says, late_says
 from campaigns.offer.models import Offer
 from campaigns.order.models import Order
 from campaigns.team.hot import TeamNow, from_hot, missing_team, read_team
@@ -65,6 +65,7 @@ async def view_team(
         server_time_ms=now_ms(),
         ready_after_days=listed.ready_after_days or 0,
         late_says=late_says(team.kind, listed.config.late),
+        guarantee_says=guarantee_says(team.kind, listed.guaranteed),
         says=crowd.charging_says if crowd else about.says if about else "",
         why=settled.why if settled is not None else "",
         cancelled=is_cancelled,
