@@ -18,7 +18,10 @@ LANDS_WITHIN_S = 15.0
 DITHERS_S = 5.0
 PAID = ("paid",)
 _OVER = ("team_full", "team_over", "unknown_team")
-_NEVER = ("in_team", "team_open", "closed", "limit_reached", "no_team", "newcomers_only")
+_NEVER = (
+    *("in_team", "team_open", "closed", "limit_reached", "no_team", "newcomers_only"),
+    "not_for_you",
+)
 
 
 class Guest:
