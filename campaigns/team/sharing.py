@@ -7,6 +7,7 @@ missing, and where to look for what is so now.
 
 import io
 import unicodedata
+from functools import lru_cache
 from typing import Literal, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -16,6 +17,7 @@ import segno
 Language = Literal["zh-CN", "en"]
 
 WIDTH, HEIGHT = 750, 1_160
+CODES_KEPT_MAX = 256  # of some 10 KB each
 _LINE_EMS = 13.4  # of a name, at its size, between the margins
 _NAME_LINES_MAX = 2
 _FONT = (
@@ -31,8 +33,10 @@ _WORDS: dict[Language, dict[str, str]] = {
         "missing": "还差 {n} 人成团",
         "more": "还差 {n} 人到这个价",
         "reached": "已达成，现在参团就是这个价",
+        "after": "已达成：先付原价，结束后退差价",
         "formed": "已成团",
         "failed": "没有成团，已付的都会退回",
+        "stands": "没到人数，订单按原价成交",
         "closing": "截止了，正在结算",
         "scan": "扫码看最新进度，一起买",
         "then": "人数是生成海报时的，以页面为准",
@@ -45,8 +49,10 @@ _WORDS: dict[Language, dict[str, str]] = {
         "missing": "{n} more needed",
         "more": "{n} more buyers until this price",
         "reached": "Reached: this is the price now",
+        "after": "Reached: the difference comes back at the end",
         "formed": "The team is complete",
         "failed": "Not completed; all payments go back",
+        "stands": "Not reached; orders stand at the regular price",
         "closing": "Time is up; being settled",
         "scan": "Scan to see how it stands, and join",
         "then": "As of when this was made; the page knows better",
@@ -55,7 +61,10 @@ _WORDS: dict[Language, dict[str, str]] = {
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What a poster says. `missing` seats; `size` 0: a crowd, of which `missing` may be 0."""
+    """What a poster says. `missing` seats; `size` 0: a crowd, of which `missing` may be 0.
+
+    `regular`: its buyers pay the regular price first, and their orders stand if it fails.
+    """
 
     name: str
     size: int
@@ -64,6 +73,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     price_fen: int
     shelf_price_fen: int
     mall_price_fen: int
+    regular: bool = False
 
 
 class _Text(NamedTuple):
@@ -80,6 +90,8 @@ def share_path(team_id: str) -> str:
     return f"/t/{team_id}"
 
 
+# Drawing takes milliseconds of the process that also takes claims; a team's link stays the same.
+@lru_cache(maxsize=CODES_KEPT_MAX)
 def qr_svg(url: str) -> str:
     """The link as a QR code of its own, dark on white, with the quiet zone that scanners need."""
     out = io.BytesIO()
@@ -152,7 +164,8 @@ def _reference(shared: Shared) -> tuple[str, int]:
 def _state_words(shared: Shared, words: dict[str, str]) -> str:
     if shared.state in ("opening", "forming"):
         return words["missing" if shared.size else "more"].format(n=shared.missing)
-    return words[shared.state]
+    said = {"reached": "after", "failed": "stands"} if shared.regular else {}
+    return words[said.get(shared.state, shared.state)]
 
 
 def _drawn(text: _Text) -> str:
@@ -177,14 +190,19 @@ def _state(says: str, y: int) -> str:
 def _code(url: str, y: int) -> str:
     """The QR code as one path, scaled into the square below the words."""
     side = 994 - y
+    modules, path = _modules(url)
+    at = f"translate({(WIDTH - side) / 2:.2f} {y}) scale({side / modules:.4f})"
+    return f'<path transform="{at}" fill="#1f1b18" d="{path}"/>'
+
+
+@lru_cache(maxsize=CODES_KEPT_MAX)
+def _modules(url: str) -> tuple[int, str]:
+    """How many modules a side has, and the dark ones as a path."""
     code = segno.make(url, error="m", micro=False)
-    modules = code.symbol_size(border=0)[0]
-    step = side / modules
     path = "".join(
         f"M{column} {row}h1v1h-1z"
         for row, line in enumerate(code.matrix)
         for column, dark in enumerate(line)
         if dark
     )
-    at = f"translate({(WIDTH - side) / 2:.2f} {y}) scale({step:.4f})"
-    return f'<path transform="{at}" fill="#1f1b18" d="{path}"/>'
+    return len(code.matrix), path

@@ -85,6 +85,7 @@ async def find_shared(db: Database, teams: Teams, catalog: Catalog, team_id: str
         price_fen=price_fen,
         shelf_price_fen=listed.shelf_price_fen,
         mall_price_fen=listed.mall_price_fen,
+        regular=crowd is not None and crowd.regular_price_fen is not None,
     )
 
 

@@ -1,7 +1,8 @@
 """Pictures of a share link over HTTP: for anybody, of known teams, without anybody's name."""
 
+from engine import keys
 from engine.ids import opened_team_id
-from tests.campaigns.server import World, crowd_offer, team_offer
+from tests.campaigns.server import SHARDS, World, crowd_offer, team_offer
 
 
 async def _opened(api: World) -> str:
@@ -36,6 +37,23 @@ async def test_a_crowd_has_its_poster_before_anybody_bought(api: World) -> None:
     assert poster.status_code == 200, poster.text
     assert "¥9.00" in poster.text
     assert "还差 2 人" in poster.text
+
+
+async def test_a_failed_crowd_at_the_regular_price_promises_no_refund(api: World) -> None:
+    steps = crowd_offer((2, 900), charging="pay_regular_return_difference", regular_price_fen=1_200)
+    crowd_id = (await api.campaign(offer=steps))["offers"][0]["crowd_id"]
+    shard = await _shard_of(api, crowd_id)
+    await api.wire.call("HSET", keys.groups(shard) + crowd_id, "state", "failed")
+    poster = await api.http.get(f"/v1/teams/{crowd_id}/poster.svg")
+    assert "按原价成交" in poster.text
+    assert "退回" not in poster.text
+
+
+async def _shard_of(api: World, team_id: str) -> int:
+    for shard in range(SHARDS):
+        if await api.wire.call("EXISTS", keys.groups(shard) + team_id):
+            return shard
+    raise AssertionError(f"no shard has team {team_id}")
 
 
 async def test_unknown_teams_have_no_pictures(api: World) -> None:

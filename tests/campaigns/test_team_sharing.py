@@ -44,6 +44,19 @@ def test_every_state_has_its_words() -> None:
             assert words(poster_svg(shared, URL, "zh-CN")) != words(poster_svg(shared, URL, "en"))
 
 
+@pytest.mark.parametrize("state", ["reached", "failed"])
+def test_who_paid_the_regular_price_is_promised_no_other(state: str) -> None:
+    """A crowd that charges it first: reached, the difference comes later; failed, it stands."""
+    low = msgspec.structs.replace(SHARED, size=0, state=state)
+    regular = msgspec.structs.replace(low, regular=True)
+    said = {"reached": "现在参团就是这个价", "failed": "已付的都会退回"}[state]
+    assert said in words(poster_svg(low, URL, "zh-CN"))
+    assert said not in words(poster_svg(regular, URL, "zh-CN"))
+    assert {"reached": "退差价", "failed": "按原价成交"}[state] in words(
+        poster_svg(regular, URL, "zh-CN")
+    )
+
+
 def test_a_code_is_a_picture_of_its_own() -> None:
     tags = {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(qr_svg(URL)).iter()}  # noqa: S314
     assert tags <= {"svg", "g", "path"}
