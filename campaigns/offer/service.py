@@ -41,10 +41,28 @@ async def apply_offer_command(
                 .where(OfferCommand.id == command_id)
             )
         ).one()
-    command, config = row
+        command, config = row
+        cancels = await _cancels(session, command)
     if command.applied_seq is not None:
         return "done"
-    return (await _run(inventory, command, config, epoch)).what
+    reply = await _run(inventory, command, config, epoch)
+    if cancels is not None:
+        await apply_offer_command(db, inventory, cancels, epoch=epoch)
+    return reply.what
+
+
+async def _cancels(session: AsyncSession, command: OfferCommand) -> str | None:
+    """The cancellation that an opening waited for too long: nobody shall claim in between."""
+    if command.kind != "open":
+        return None
+    found: str | None = await session.scalar(
+        select(OfferCommand.id).where(
+            OfferCommand.offer_id == command.offer_id,
+            OfferCommand.kind == "cancel",
+            OfferCommand.applied_seq.is_(None),
+        )
+    )
+    return found
 
 
 async def _run(

@@ -46,14 +46,14 @@ async def launch(
                 "This offer opens by its schedule.",
                 "Nothing was changed. Only a flash that was approved for it is launched by a host.",
             )
-        if offer.state == "cancelled":
-            raise Conflict(
-                "campaign_cancelled",
-                "This offer's campaign was cancelled.",
-                "Nothing was changed, and nothing of it is sold any more.",
-            )
         command_id = _command_id(offer.id)
         if awaits_launch(offer.config):
+            if offer.state == "cancelled":
+                raise Conflict(
+                    "campaign_cancelled",
+                    "This offer's campaign was cancelled.",
+                    "Nothing was changed, and nothing of it is sold any more.",
+                )
             total = await _give_window(session, offer, wanted.countdown_ms)
             session.add(_opening(who, room_id, offer, command_id, total))
             # `open` already: its window says that it begins later, as of any published offer.

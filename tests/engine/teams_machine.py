@@ -215,7 +215,9 @@ class TeamScripts(Seats):
         team_id = self.pick(teams, place) or "tem_x"
         unpaid = self.claims(lambda one: one.state == "paying" and one.team_id == team_id)
         unpaid += [*self.claims(lambda one: one.team_id != team_id)[:1], "clm_x"]
-        unpaid = unpaid[:told] if told < 3 else unpaid
+        self._decide(team_id, unpaid[:told] if told < 3 else unpaid)
+
+    def _decide(self, team_id: str, unpaid: list[str]) -> None:
         self.check(
             lambda: self.world.teams.decide(0, team_id, unpaid),
             lambda at, _: decide_teams.team_decide(
@@ -267,11 +269,13 @@ class TeamScripts(Seats):
         honour=st.booleans(),
     )
     def subsidise(self, place: int, seats: int, again: bool, honour: bool) -> None:
+        team_id = self.pick([*sorted(self.model.teams), "tem_x"], place)
+        assert team_id is not None
+        self._subsidise(team_id, seats, "cmd_again" if again else self.fresh("cmd"), honour)
+
+    def _subsidise(self, team_id: str, seats: int, command_id: str, honour: bool) -> None:
         named: dict[str, Any] = {
-            "team_id": self.pick([*sorted(self.model.teams), "tem_x"], place),
-            "seats": seats,
-            "command_id": "cmd_again" if again else self.fresh("cmd"),
-            "honour": honour,
+            **{"team_id": team_id, "seats": seats, "command_id": command_id, "honour": honour}
         }
         self.check(
             lambda: self.world.teams.subsidise(0, **named),

@@ -90,14 +90,19 @@ def test_machine_notices_a_forgotten_line_in_the_long_run(
     notices(valkey_url, name, line, instead)
 
 
-def notices(valkey_url: str, name: str, line: str, instead: str) -> None:
-    """The machine fails with this line planted."""
+def planted(name: str, line: str, instead: str) -> Script:
+    """The script with another line."""
     sound = SCRIPTS[name]
     assert sound.source.count(line) == 1
-    planted = copy(sound)
-    planted.source = sound.source.replace(line, instead)
-    planted.sha = hashlib.sha1(planted.source.encode(), usedforsecurity=False).hexdigest()
-    planted._head = ("EVALSHA", planted.sha, len(planted.keys))
+    other = copy(sound)
+    other.source = sound.source.replace(line, instead)
+    other.sha = hashlib.sha1(other.source.encode(), usedforsecurity=False).hexdigest()
+    other._head = ("EVALSHA", other.sha, len(other.keys))
+    return other
+
+
+def notices(valkey_url: str, name: str, line: str, instead: str) -> None:
+    """The machine fails with this line planted."""
     budget = settings(
         max_examples=400,
         stateful_step_count=45,
@@ -107,4 +112,4 @@ def notices(valkey_url: str, name: str, line: str, instead: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     with pytest.raises((AssertionError, Contradiction)):
-        play(valkey_url, {**SCRIPTS, name: planted}, budget)
+        play(valkey_url, {**SCRIPTS, name: planted(name, line, instead)}, budget)

@@ -10,6 +10,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from campaigns.offer.models import Offer
+from campaigns.offer.service import apply_offer_command
 from campaigns.team.subsidy import apply_team_command
 from engine.db import Database
 from engine.ids import now_ms
@@ -275,3 +276,14 @@ async def test_another_sale_s_claims_go_their_way(stage: Stage) -> None:
     assert [one["state"] for one in found] == ["paid", "paid"]
     assert await refunds(stage) == []
     await check(stage)
+
+
+async def test_an_offer_that_opens_behind_its_cancellation_sells_nothing(stage: Stage) -> None:
+    """The hot store was away when it was published, and still when it was cancelled."""
+    offer, opening = await stage.planned_offer(9)
+    await cancelled(stage, offer, runs=False)
+    await apply_offer_command(stage.db, stage.inventory, opening.id)
+    assert (await stage.claim(offer, "a")).what == "closed"
+    await stage.settle()
+    assert await stage.scalar("SELECT state FROM offers") == "cancelled"
+    assert await stage.scalar("SELECT count(*) FROM offer_commands WHERE applied_seq IS NULL") == 0
