@@ -1,7 +1,7 @@
 """CSV answers: streamed in batches, bounded, and safe to open in a spreadsheet.
 
-A cell that a spreadsheet would run as a formula (it begins with = + - @ or a control character)
-gets an apostrophe in front. The byte order mark lets spreadsheets read Chinese names.
+A cell that a spreadsheet would run as a formula (it begins with = + - @, also in their full width,
+or a control character) gets an apostrophe in front. The byte order mark lets spreadsheets read Chinese names.
 """
 
 import csv
@@ -14,7 +14,8 @@ from engine.errors import Unprocessable
 
 MEDIA_TYPE = "text/csv"  # the framework adds the charset
 _BOM = "\ufeff"
-_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
+_RISKY = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+_BLANK = " \u00a0\u3000\ufeff\u200b"  # some drop it before they look
 
 Cell = str | int | None
 
@@ -25,7 +26,7 @@ def safe_cell(value: Cell) -> str:
         return ""
     if isinstance(value, int):
         return str(value)
-    return f"'{value}" if value.startswith(_RISKY) else value
+    return f"'{value}" if value.lstrip(_BLANK).startswith(_RISKY) else value
 
 
 def lines(rows: Sequence[Sequence[Cell]]) -> str:
