@@ -1,7 +1,8 @@
 """CSV answers: streamed in batches, bounded, and safe to open in a spreadsheet.
 
 A cell that a spreadsheet would run as a formula (it begins with = + - @, also in their full width,
-or a control character) gets an apostrophe in front. The byte order mark lets spreadsheets read Chinese names.
+or a control character) gets an apostrophe in front. The byte order mark lets spreadsheets read
+Chinese names.
 """
 
 import csv
