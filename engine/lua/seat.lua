@@ -60,7 +60,9 @@ else
   local mine = redis.call('HGET', seats_of(team_id), buyer_id)
   if mine then return { 'in_team', mine } end
   if not is_open(t) then
-    return { 'team_over', now_ms < tonumber(t.deadline_ms) and t.state or 'closing' }
+    local decided = t.state == 'formed' or t.state == 'failed'
+    local says = decided or now_ms < tonumber(t.deadline_ms)
+    return { 'team_over', says and t.state or 'closing' }
   end
 end
 

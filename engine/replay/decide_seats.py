@@ -74,7 +74,8 @@ def _over(shard: Shard, ask: SeatRequest, team: Team | None, now_ms: int) -> Out
     if mine is not None:
         return say("in_team", mine)
     if not team.is_open(now_ms):
-        return say("team_over", team.state if now_ms < team.deadline_ms else "closing")
+        says = not team.is_undecided or now_ms < team.deadline_ms
+        return say("team_over", team.state if says else "closing")
     return None
 
 

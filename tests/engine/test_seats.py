@@ -7,6 +7,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from engine import keys
+from engine.inventory import Reply
 from tests.engine.hotshard import bench
 from tests.engine.seats import CROWD_ID, Hall
 
@@ -29,7 +30,9 @@ async def test_a_team_forms_when_every_seat_is_paid(hall: Hall) -> None:
     assert (team["state"], team["paid"], team["held"], team["paying"]) == ("formed", "3", "0", "0")
     assert await hall.teams.joinable(0, "ofr_t", 0, 9) == []
     assert (await hall.kinds())[-2:] == ["team.seat_filled", "team.formed"]
-    assert (await hall.seat("three", team_id)).what == "team_over"
+    assert await hall.seat("three", team_id) == Reply("team_over", ("formed",))
+    await hall.deadline_passes(team_id)  # what it became stays true after its time
+    assert await hall.seat("three", team_id) == Reply("team_over", ("formed",))
 
 
 async def test_a_seat_is_held_before_it_is_paid(hall: Hall) -> None:
