@@ -39,8 +39,7 @@ def book_failed(book: Book, order: OrderNow) -> None:
     asked = book.intents.get(order.payment_id, Intents())
     left_fen = order.paid_fen - asked.fen
     if left_fen > 0:
-        left_units = order.qty - asked.units
-        book.new_refunds.append(_refund(order, "team_failed", left_fen, left_units))
+        _ask(book, order, "team_failed", left_fen, order.qty - asked.units)
     if order.state != "refunded":
         order.state = "refunding"
     book.touched_orders.add(order.claim_id)
@@ -72,9 +71,13 @@ def book_difference(
     much_fen = (order.qty - asked.units) * (order.unit_price_fen - final_fen)
     fen = min(much_fen, order.paid_fen - asked.fen)
     if fen > 0:
-        book.new_refunds.append(_refund(order, cause, fen, 0))
+        _ask(book, order, cause, fen, 0)
 
 
-def _refund(order: OrderNow, cause: str, fen: int, units: int) -> NewRefund:
+def _ask(book: Book, order: OrderNow, cause: str, fen: int, units: int) -> None:
+    """A refund that who comes after it in this batch sees among the payment's intents."""
     assert order.payment_id is not None
-    return NewRefund(order.payment_id, order.id, order.claim_id, cause, fen, units)
+    refund = NewRefund(order.payment_id, order.id, order.claim_id, cause, fen, units)
+    book.new_refunds.append(refund)
+    asked = book.intents.get(order.payment_id, Intents())
+    book.intents[order.payment_id] = Intents(asked.fen + fen, asked.units + units)
