@@ -5,90 +5,36 @@ Campaigns live on shards of their own, so no script sees the other's orders: the
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from campaigns.offer.models import Offer
-from campaigns.payment.begin import begin_payment
-from campaigns.refund.models import Refund
 from engine.db import Database
 from engine.errors import Conflict
-from engine.inventory import Reply
-from engine.stream import look
-from tests.conftest import DbUrls
 from tests.workers.acts import add_refund, begin_paying, confirm, held, pay
-from tests.workers.conftest import RivalMaker
-from tests.workers.gates import GatedDatabase
-from tests.workers.laws import check, rows
-from tests.workers.seats import WIDE, decided, joined, opened, sits, team_of, team_offer
+from tests.workers.laws import check
+from tests.workers.newcomers import (
+    LOST,
+    STANDS,
+    begin,
+    bought,
+    claimed,
+    done,
+    offers,
+    refunds,
+    repeats,
+    settle_one,
+    states,
+)
+from tests.workers.seats import decided, joined, opened, sits, team_of, team_offer
 from tests.workers.stage import Stage, open_stage
-from workers.loop import Parts
-from workers.repeats import Repeats
-from workers.settle import positions
-from workers.settle.batch import settle_batch
-
-Offers = tuple[Offer, Offer]
 
 
 @pytest_asyncio.fixture
 async def stage(db: Database, hot: Redis, valkey_url: str) -> AsyncIterator[Stage]:
     async with open_stage(db, valkey_url, repeat_after_ms=0) as made:
         yield made
-
-
-async def offers(stage: Stage, **changes: Any) -> Offers:
-    """One offer for new customers on each of the two shards."""
-    found: dict[int, Offer] = {}
-    while len(found) < 2:
-        offer = await stage.offer(50, audience="new", **{**WIDE, **changes})
-        found.setdefault(offer.shard, offer)
-    return found[0], found[1]
-
-
-async def claimed(stage: Stage, offer: Offer, buyer: str = "b1", *, qty: int = 1) -> str:
-    """A held claim by the right of a new customer."""
-    reply: Reply = await stage.inventory.claim(
-        offer.shard,
-        offer_id=offer.id,
-        campaign_id=offer.campaign_id,
-        buyer_id=buyer,
-        qty=qty,
-        price_id="p1",
-        key=f"new-{buyer}",
-        body_hash=f"h{qty}",
-        traits="n",
-    )
-    assert reply.what == "held", reply
-    return reply.details[0]
-
-
-async def bought(stage: Stage, offer: Offer, buyer: str = "b1", *, qty: int = 1) -> str:
-    """A paid claim by the right of a new customer; a moment goes by."""
-    claim_id = await claimed(stage, offer, buyer, qty=qty)
-    await pay(stage, offer, claim_id, qty=qty)
-    await asyncio.sleep(0.002)
-    return claim_id
-
-
-async def states(stage: Stage) -> dict[str, tuple[str, str]]:
-    """claim → the order's state and reason."""
-    found = await rows(stage, "SELECT claim_id, state, reason FROM orders")
-    return {row["claim_id"]: (row["state"], row["reason"]) for row in found}
-
-
-async def refunds(stage: Stage) -> list[tuple[Any, ...]]:
-    """(claim, shard, cause, fen, units) of every intent."""
-    found = await rows(
-        stage, "SELECT claim_id, shard, cause, amount_fen, units FROM refunds ORDER BY claim_id"
-    )
-    return [tuple(row.values()) for row in found]
-
-
-STANDS = ("paid", "")
-LOST = ("refunding", "not_new")
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -291,118 +237,3 @@ async def test_a_paid_seat_of_a_loser_goes_back_as_any_refund(stage: Stage) -> N
     assert (await states(stage))[again] == ("refunding", "")
     assert [one[2] for one in await refunds(stage) if one[0] == left] == ["not_new"]
     await check(stage)
-
-
-async def test_two_settlers_on_two_shards_at_once(stage: Stage, db_urls: DbUrls) -> None:
-    """Each has read what the other has not committed yet, unless they wait for each other."""
-    both = await offers(stage)
-    early: dict[str, str] = {}
-    for number in range(12):
-        first = number % 2
-        buyer = f"b{number}"
-        early[buyer] = await bought(stage, both[first], buyer)
-        await bought(stage, both[1 - first], buyer)
-
-    async def slow(name: str) -> None:
-        if name == "before commit":
-            await asyncio.sleep(0.1)
-
-    databases = [GatedDatabase(db_urls.app, slow) for _ in both]
-    try:
-        await asyncio.gather(
-            *[settle_one(stage, shard, database) for shard, database in enumerate(databases)]
-        )
-    finally:
-        for database in databases:
-            await database.close()
-    await stage.settle()
-    found = await states(stage)
-    assert {one for one in found if found[one] == STANDS} == set(early.values())
-    assert {one for one in found if found[one] == LOST} == set(found) - set(early.values())
-    assert len(await refunds(stage)) == 12
-    assert await stage.scalar("SELECT count(*) FROM dead_letters") == 0
-    await check(stage)
-
-
-async def test_two_settlers_and_many_buyers_in_any_order(stage: Stage, rival: RivalMaker) -> None:
-    """Both settle both shards, a few events at a time, while buyers pay."""
-    both = await offers(stage)
-    paid: dict[str, list[str]] = {}
-
-    async def buyer(number: int) -> None:
-        name = f"b{number}"
-        mine = paid[name] = []
-        for turn in range(2):
-            offer = both[(number + turn) % 2]
-            claim_id = await claimed(stage, offer, name)
-            attempt_id = await begin_paying(stage, offer, claim_id)
-            _, reply = await confirm(stage, offer, claim_id, attempt_id)
-            assert reply.what == "paid"
-            mine.append(claim_id)
-
-    async def straight(_: str) -> None: ...
-
-    stop = asyncio.Event()
-    async with rival(straight) as one, rival(straight) as other:
-        tasks = [asyncio.create_task(each.settler().run(stop)) for each in (one, other)]
-        for start in range(0, 24, 6):
-            await asyncio.gather(*[buyer(number) for number in range(start, start + 6)])
-        stop.set()
-        await asyncio.gather(*tasks)
-    await stage.settle()
-    await repeats(stage)
-    found = await rows(
-        stage,
-        "SELECT buyer_id, count(*) FILTER (WHERE state = 'paid') AS stand,"
-        " count(*) FILTER (WHERE state = 'refunding' AND reason = 'not_new') AS lost,"
-        " min(paid_at_ms || claim_id) = min(paid_at_ms || claim_id) FILTER (WHERE state = 'paid')"
-        " AS right_one FROM orders GROUP BY 1",
-    )
-    assert len(found) == 24
-    assert {(row["stand"], row["lost"], row["right_one"]) for row in found} == {(1, 1, True)}
-    assert await stage.scalar("SELECT count(*) FROM dead_letters") == 0
-    await check(stage)
-
-
-async def settle_one(stage: Stage, shard: int, db: Database | None = None) -> None:
-    """Settle what one shard has, and no other's."""
-    async with stage.db.begin() as session:
-        position = await positions.read(session, shard)
-    assert position is not None
-    seen = await look(stage.wire, shard, position.epoch, position.seq, 500)
-    await settle_batch(db or stage.db, position, seen.entries)
-    await stage.inventory.settled(shard, position.seq, epoch=position.epoch)
-
-
-async def repeats(stage: Stage) -> None:
-    """A worker's turn of the repeats, settled."""
-    nobody: Any = None
-    parts = Parts(stage.db, stage.inventory, nobody, "sandbox", stage.settings)
-    await Repeats(parts).run_once()
-    await stage.settle()
-
-
-async def begin(stage: Stage, claim_id: str) -> None:
-    """The buyer asks to pay."""
-    nobody: Any = None
-    await begin_payment(
-        stage.db, stage.inventory, nobody, stage.settings, claim_id=claim_id, buyer_id="b1"
-    )
-
-
-async def done(stage: Stage, offer: Offer, claim_id: str) -> None:
-    """The provider has done the loser's refund: rows and units as the worker leaves them."""
-    async with stage.db.begin() as session:
-        refund = (
-            await rows(stage, "SELECT id, units FROM refunds WHERE claim_id = :c", c=claim_id)
-        )[0]
-        row = await session.get_one(Refund, refund["id"])
-        row.state, row.done_at_ms = "done", row.created_at_ms
-    await stage.run(
-        "UPDATE orders SET refunded_fen = paid_fen, state = 'refunded' WHERE claim_id = :c",
-        c=claim_id,
-    )
-    reply = await stage.inventory.give_back(
-        offer.shard, claim_id, units=refund["units"], refund_id=refund["id"]
-    )
-    assert reply.what == "returned", reply

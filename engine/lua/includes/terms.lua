@@ -16,8 +16,10 @@ local function limit_reached()
   if mine + qty > tonumber(campaign_max) then
     return { 'limit_reached', 'campaign', campaign_max }
   end
-  local newcomers = groups .. 'newcomers:' .. campaign_id
-  if right == '1' and redis.call('HEXISTS', newcomers, buyer_id) == 1 then
-    return { 'limit_reached', 'newcomer', '1' }
+  if right == '1' then
+    local newcomers = groups .. 'newcomers:' .. campaign_id
+    if redis.call('HEXISTS', newcomers, buyer_id) == 1 then
+      return { 'limit_reached', 'newcomer', '1' }
+    end
   end
 end
