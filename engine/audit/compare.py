@@ -21,6 +21,9 @@ from engine.events import (
     ClaimReturned,
     OfferOpened,
     OfferRestocked,
+    WaitJoined,
+    WaitLeft,
+    WaitSkipped,
     decode,
 )
 from engine.stream import look
@@ -32,7 +35,9 @@ _PAUSE_S = 0.5
 _ROWS = text(
     """
     SELECT f.id, f.shard, f.state, f.total, (f.config ->> 'keep_until_ms')::bigint AS keep_until_ms,
-           coalesce(o.held, 0)::bigint AS held, coalesce(o.sold, 0)::bigint AS sold
+           coalesce(o.held, 0)::bigint AS held, coalesce(o.sold, 0)::bigint AS sold,
+           coalesce((SELECT jsonb_object_agg(w.buyer_id, w.idem_key) FROM waits w
+                     WHERE w.offer_id = f.id), '{}') AS waits
     FROM offers f LEFT JOIN (
       SELECT offer_id, sum(units) FILTER (WHERE claim_state IN ('held', 'paying')) AS held,
              sum(units) FILTER (WHERE claim_state = 'paid') AS sold
@@ -44,7 +49,7 @@ _ROWS = text(
 
 
 class RowOffer(msgspec.Struct):
-    """An offer's units in PostgreSQL, by its orders' claim_state."""
+    """An offer's units in PostgreSQL, by its orders' claim_state, and who waits: buyer → key."""
 
     id: str
     shard: int
@@ -53,6 +58,7 @@ class RowOffer(msgspec.Struct):
     keep_until_ms: int
     held: int
     sold: int
+    waits: dict[str, str]
 
 
 class Sides(msgspec.Struct, frozen=True):
@@ -171,6 +177,12 @@ def _apply(offer: RowOffer, seq: int, fields: Mapping[str, str]) -> None:
             offer.total += event.units
         case ClaimHeld():
             offer.held += event.qty
+            if offer.waits.get(event.buyer_id) == event.key:
+                del offer.waits[event.buyer_id]
+        case WaitJoined():
+            offer.waits[event.buyer_id] = event.key
+        case WaitLeft() | WaitSkipped():
+            offer.waits.pop(event.buyer_id, None)
         case ClaimPaid():
             offer.sold += event.units
             offer.held -= 0 if event.retaken else event.units

@@ -22,7 +22,8 @@ class HotOffer(NamedTuple):
     """An offer as the hot store had it at stream position (`epoch`, `seq`).
 
     `aside_held` and `aside_sold` are the part of held and sold that belongs to claims with
-    dead letters. `unreadable` names a counter that is no number.
+    dead letters. `waiting` people wait, by the offer's count, `listed` and `entries` by the list's
+    two keys. `unreadable` names a counter that is no number.
     """
 
     shard: int
@@ -37,6 +38,9 @@ class HotOffer(NamedTuple):
     hold_units: int
     aside_held: int
     aside_sold: int
+    waiting: int
+    listed: int
+    entries: int
     unreadable: str = ""
 
 
@@ -102,6 +106,8 @@ async def read_offers(wire: Wire, shard: int, aside: Sequence[str]) -> list[HotO
             offer=prefix + offer_id,
             holds=keys.holds(shard) + offer_id,
             claims=keys.claims(shard),
+            list=keys.waits(shard) + offer_id,
+            entries=f"{keys.waits(shard)}{offer_id}:entries",
             offer_id=offer_id,
             aside=" ".join(aside),
         )
@@ -114,26 +120,9 @@ async def read_offers(wire: Wire, shard: int, aside: Sequence[str]) -> list[HotO
 def _offer(shard: int, offer_id: str, raw: list[bytes]) -> HotOffer:
     texts = [_text(part) for part in raw]
     try:
-        epoch, seq, total, available, held, sold, holds, units, away_held, away_sold = map(
-            int, texts
-        )
+        return HotOffer._make((shard, offer_id, *map(int, texts), ""))
     except ValueError:
-        nothing = (0,) * 10
-        return HotOffer._make((shard, offer_id, *nothing, " ".join(texts)))
-    return HotOffer(
-        shard,
-        offer_id,
-        epoch,
-        seq,
-        total,
-        available,
-        held,
-        sold,
-        holds,
-        units,
-        away_held,
-        away_sold,
-    )
+        return HotOffer._make((shard, offer_id, *(0 for _ in texts), " ".join(texts)))
 
 
 async def read_claims(wire: Wire, shard: int, pairs: Sequence[tuple[str, str]]) -> list[HotClaim]:

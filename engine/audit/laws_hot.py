@@ -25,12 +25,16 @@ async def i1_stock_adds_up(given: Given) -> LawResult:
 
 
 async def i2_holds_match(given: Given) -> LawResult:
-    """The held counter is the sum of the hold records; each held claim has its deadline."""
-    finding = Finding("I2", "held units equal the hold records, and deadlines match them")
+    """The held counter is the sum of the hold records; each held claim has its deadline; as many
+    wait for an offer as stand in its list, each with an entry."""
+    finding = Finding("I2", "held units equal the hold records, deadlines and lists match them")
     compared = await compare(given)
     for offer in compared.hot:
         text = f"offer {offer.offer_id}: held {offer.held}, {offer.holds} hold records sum to "
         finding.expect(offer.held == offer.hold_units, text + str(offer.hold_units))
+        text = f"offer {offer.offer_id}: {offer.waiting} wait, {offer.listed} stand in the list, "
+        text += f"{offer.entries} have an entry"
+        finding.expect(offer.waiting == offer.listed == offer.entries, text)
     for shard in given.shards:
         for offer in compared.hot:
             if offer.shard == shard.shard:
@@ -64,7 +68,8 @@ def _places_agree(claim: HotClaim) -> tuple[bool, str]:
 
 
 async def i4_both_stores_agree(given: Given) -> LawResult:
-    """Per offer: held and sold in the hot store equal the units of the orders by claim_state."""
+    """Per offer: held and sold in the hot store equal the units of the orders by claim_state, and
+    as many wait as the rows say."""
     finding = Finding("I4", "held and sold in the hot store equal the orders by claim_state")
     compared = await compare(given)
     for sides in compared.offers:
@@ -82,6 +87,10 @@ async def i4_both_stores_agree(given: Given) -> LawResult:
             f"orders held {rows.held}, sold {rows.sold}, total {rows.total}"
         )
         finding.expect((held, sold, hot.total) == (rows.held, rows.sold, rows.total), text)
+        text = (
+            f"offer {rows.id}: {hot.waiting} wait in the hot store, {len(rows.waits)} in the rows"
+        )
+        finding.expect(hot.waiting == len(rows.waits), text)
     for why in compared.unsure.values():
         if given.at_rest:
             finding.expect(False, f"{why}: its offers could not be compared")

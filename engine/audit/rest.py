@@ -29,7 +29,8 @@ class Work(NamedTuple):
 
     `due` is when work on a row began to be due, in ms; `late` the same for a system that is
     running: there, what is leased or waits for its next try is not late. `clock` is the hot
-    store's for deadlines that its scripts set. `lapses`: it falls due by the clock alone.
+    store's for deadlines that its scripts set. `lapses`: it falls due by the clock alone. `name`:
+    the column that names a row.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Work(NamedTuple):
     late: str
     clock: str = "wall"
     lapses: bool = False
+    name: str = "id"
 
 
 _ASKED = "greatest(pay_expires_at_ms, next_at_ms, lease_until_ms)"
@@ -48,6 +50,12 @@ _CANCELLED_PAY_MS = (
     "(SELECT min(c.created_at_ms) + max((f.config ->> 'pay_ms')::bigint) FROM offer_commands c"
     " JOIN offers f ON f.id = c.offer_id WHERE c.offer_id = teams.offer_id"
     " AND c.kind = 'cancel' AND f.state = 'cancelled')"
+)
+# An offer is over at its end, or once it was closed.
+_OVER_MS = (
+    "(SELECT least((f.config ->> 'ends_at_ms')::bigint, (SELECT min(c.created_at_ms)"
+    " FROM offer_commands c WHERE c.offer_id = f.id AND c.kind IN ('close', 'cancel')"
+    " AND c.applied_seq IS NOT NULL)) FROM offers f WHERE f.id = waits.offer_id)"
 )
 WORK = (
     Work(
@@ -94,6 +102,16 @@ WORK = (
         "outcome IS NULL",
         "received_at_ms",
         "received_at_ms",
+    ),
+    Work(
+        "somebody waits for an offer that is over",
+        "waits",
+        "true",
+        _OVER_MS,
+        _OVER_MS,
+        "hot",
+        lapses=True,
+        name="offer_id",
     ),
     Work(
         "refund is not done",
@@ -189,8 +207,8 @@ async def stuck(session: AsyncSession, work: Work, cut_ms: int, *, at_rest: bool
     condition = f"({work.waits}) AND coalesce({when}, 0) <= :cut"
     rows = await session.execute(
         text(
-            f"SELECT id, count(*) OVER () AS n FROM {work.table} WHERE {condition}"
-            " ORDER BY id LIMIT :most"
+            f"SELECT {work.name} AS id, count(*) OVER () AS n FROM {work.table} WHERE {condition}"
+            " ORDER BY 1 LIMIT :most"
         ),
         {"cut": cut_ms, "most": _SHOWN_MAX},
     )

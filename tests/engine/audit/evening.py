@@ -170,6 +170,9 @@ class Play:
         self.names["sold_out"] = offer.id
         claim_id = await self.claim(offer, "b9")
         assert await self.claim(offer, "b10") == ""
+        for buyer in ("b10", "b11", "b12"):
+            assert (await self.world.stage.wait(offer, buyer)).what == "waiting"
+        await self.world.stage.waiting.leave(offer.shard, offer.id, "b11")
         await self.pay(claim_id, "b9")
 
     async def _restock(self, offer: Offer) -> None:
