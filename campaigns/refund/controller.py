@@ -90,7 +90,7 @@ class RefundController(Controller):
             "Ask for a refund",
             {
                 **_MISSING,
-                409: "`not_refundable`, `handed_over`, `refund_exceeds_units`, "
+                409: "`not_refundable`, `handed_over`, `refund_exceeds_units`, `units_stay`, "
                 "`refund_exceeds_paid`, `crowd_reached` (for its buyers, until it is formed) or "
                 "`too_many_refunds`.",
                 422: "The key stands for another refund (`request_reused`).",

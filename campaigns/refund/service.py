@@ -37,15 +37,16 @@ async def request_refund(
     amount_fen: int | None,
     actor: str,
     buyer_id: str | None = None,
+    asked_at_ms: int | None = None,
 ) -> Refund:
     """The intent of this request: `units` go back for their price, or for `amount_fen`.
 
     `units` 0 with an amount is a price-only refund. With `buyer_id` the order must be theirs and
-    the amount is ours to say. The same request again gives the same row, with other content
+    the amount is ours to say. `asked_at_ms`: when, if not now. The same request again gives the same row, with other content
     Unprocessable `request_reused`. Missing `order_not_found`; BadInput `refund_of_nothing`,
     `amount_not_yours`; Conflict `not_refundable`, `crowd_reached` (buyers only: HQ may),
     `handed_over` (HQ may give an amount), `refund_exceeds_units`, `refund_exceeds_paid`,
-    `too_many_refunds`.
+    `units_stay` (of a seat whose team is not formed), `too_many_refunds`.
     """
     if units < 0 or (amount_fen is not None and amount_fen <= 0):
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")
@@ -70,6 +71,7 @@ async def request_refund(
             raise _handed_over(buyer_id is None)
         amount = _check(order, known, units, amount_fen)
         refund = _insert(session, order, cause, units, amount, actor)
+        refund.created_at_ms = asked_at_ms or refund.created_at_ms
         if sum(one.amount_fen for one in known) + amount == order.paid_fen:
             order.state = "refunding"
         if buyer_id is None:
@@ -166,6 +168,16 @@ def _check(order: Order, known: list[Refund], units: int, amount_fen: int | None
             "So much is not left to refund",
             f"{fen_left} of {order.paid_fen} fen are left. Nothing was changed.",
             fen_left=fen_left,
+        )
+    # The refund of a team that fails takes its members' units back; nobody's without any money.
+    waits = order.team_id is not None and order.split_fen is None
+    if waits and amount == fen_left and units < units_left:
+        raise Conflict(
+            "units_stay",
+            "All the money of a seat goes back only with its units",
+            f"Its team is not formed yet, and {units_left - units} units would be nobody's. "
+            "Nothing was changed. Ask for all units.",
+            units_left=units_left,
         )
     if len(known) >= REFUNDS_PER_PAYMENT_MAX:
         raise Conflict(

@@ -26,6 +26,7 @@ class Team(Base):
 
     `paid` and `subsidy` are seats; `step` the crowd's highest latched one (0: none).
     `booked_at_ms`: its members' splits or refunds are all written; a crowd's come in batches.
+    `reached_at_ms`: when its first step latched; its buyers cannot leave it from then on.
     `guarantee_due`: a formed crowd's difference is not yet written for all other orders of its SKU.
     """
 
@@ -65,6 +66,7 @@ class Team(Base):
     deadline_ms: Mapped[int] = mapped_column(BigInteger)
     decided_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     booked_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    reached_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     guarantee_due: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 

@@ -1,4 +1,4 @@
-"""What a formed crowd owes its own orders and those it guarantees: part of M9.
+"""What a formed crowd owes its own orders and those it guarantees, and who may leave: part of M9.
 
 An order has at most one difference. What is left of its payment is then exactly the units left at
 the final price, in whatever order refunds and difference were asked for: this holds to the fen as
@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.audit.report import Finding
-from engine.audit.sources import pages
+from engine.audit.sources import GRACE_MS, pages
 
 _ORDERS = """
 WITH promised AS (
@@ -40,6 +40,26 @@ LEFT JOIN intents i ON i.payment_id = o.payment_id
 WHERE o.payment_id IS NOT NULL
   AND (p.final_fen IS NOT NULL OR o.final_price_fen IS NOT NULL OR i.n > 0)
 """
+
+
+_LEFT = """
+SELECT r.id, r.created_at_ms, t.id AS team_id, t.reached_at_ms, t.decided_at_ms
+FROM refunds r JOIN orders o ON o.payment_id = r.payment_id JOIN teams t ON t.id = o.team_id
+WHERE t.kind = 'crowd' AND t.reached_at_ms IS NOT NULL AND r.requested_by = o.buyer_id
+  AND r.cause LIKE 'after_sale:%'
+"""
+
+
+async def asked_in_time(session: AsyncSession, finding: Finding) -> None:
+    """No buyer asked for a refund while their crowd was reached and not decided."""
+    async for page in pages(session, _LEFT):
+        for row in page:
+            at_ms, decided_at_ms = row["created_at_ms"], row["decided_at_ms"]
+            before = at_ms <= row["reached_at_ms"] + GRACE_MS
+            after = decided_at_ms is not None and at_ms >= decided_at_ms - GRACE_MS
+            text = f"refund {row['id']} was asked for at {at_ms} by a buyer of crowd"
+            since = f"{row['team_id']}, reached at {row['reached_at_ms']}"
+            finding.expect(before or after, f"{text} {since}")
 
 
 async def differences(session: AsyncSession, finding: Finding) -> None:

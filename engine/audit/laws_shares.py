@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.audit.differences import differences
+from engine.audit.differences import asked_in_time, differences
 from engine.audit.report import Finding, LawResult
 from engine.audit.sources import Given, pages, snapshot
 from engine.errors import KaituanError
@@ -150,7 +150,8 @@ WHERE f.id IS NULL
 async def m9_refunds_within_paid(given: Given) -> LawResult:
     """A payment's refunds are at most what was paid, each cause once and under one number.
 
-    A crowd's difference is one of them: due once, to the fen, to each order that it covers.
+    A crowd's difference is one of them: due once, to the fen, to each order that it covers. No
+    buyer leaves a crowd between its being reached and its end.
     """
     finding = Finding("M9", "refunds never exceed what was paid, each cause has one number")
     async with snapshot(given.db) as session:
@@ -168,6 +169,7 @@ async def m9_refunds_within_paid(given: Given) -> LawResult:
             for row in page:
                 finding.expect(False, f"refund {row['id']} is of no payment: {row['payment_id']}")
         await differences(session, finding)
+        await asked_in_time(session, finding)
         if given.bill:
             await _numbers(given, session, finding)
     return finding.result()

@@ -1,5 +1,7 @@
 """Nobody leaves a crowd once it is reached, however far behind the rows are."""
 
+from typing import Any
+
 import pytest
 
 from campaigns.offer.models import Offer
@@ -7,6 +9,8 @@ from campaigns.refund.models import Refund
 from campaigns.refund.of_buyers import request_own_refund
 from campaigns.refund.service import request_refund
 from engine import keys
+from engine.audit.differences import asked_in_time
+from engine.audit.report import Finding
 from engine.db import Database
 from engine.errors import Conflict, Unavailable
 from engine.ids import new_id, order_id_of
@@ -53,6 +57,18 @@ async def test_the_latch_counts_before_it_is_settled(stage: Stage) -> None:
         await leaves(stage, first)
     assert await decided(stage, offer, crowd_of(offer)) == "formed"
     assert (await leaves(stage, first)).amount_fen == 990
+    await hold_the_laws(stage)
+
+
+async def test_the_law_names_who_left_a_reached_crowd(stage: Stage) -> None:
+    _, first, _ = await one_short(stage)
+    refund = await leaves(stage, first)
+    await stage.run("UPDATE teams SET reached_at_ms = 1, step = 1")
+    finding = Finding("M9", "")
+    async with stage.db.begin() as session:
+        await asked_in_time(session, finding)
+    (problem,) = finding.result().problems
+    assert f"refund {refund.id} was asked for" in problem
 
 
 async def test_who_asked_before_the_latch_may_leave(stage: Stage, rival: RivalMaker) -> None:
@@ -86,7 +102,7 @@ async def test_a_repeat_needs_nobody_and_hq_may(stage: Stage) -> None:
     await stage.settle()
     await stage.wire.call("HSET", keys.meta(offer.shard), "sealed", "a gap")
     assert (await leaves(stage, first, "r-1")).id == asked.id
-    given = {"order_id": order_id_of(second), "request_id": "h", "actor": "hq"}
+    given: dict[str, Any] = {"order_id": order_id_of(second), "request_id": "h", "actor": "hq"}
     assert await request_refund(stage.db, units=1, amount_fen=None, **given)
     await stage.wire.call("HSET", keys.meta(offer.shard), "sealed", "")
 

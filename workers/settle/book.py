@@ -87,6 +87,7 @@ class TeamNow(msgspec.Struct, kw_only=True):
     step: int = 0
     decided_at_ms: int | None = None
     booked_at_ms: int | None = None
+    reached_at_ms: int | None = None
     guarantee_due: bool = False
     fresh: bool = False
 

@@ -34,6 +34,8 @@ def fold_team(book: Book, event: TeamEvent) -> None:
         case CrowdReached():
             team = _undecided(book, event)
             team.step = event.step
+            if team.reached_at_ms is None:
+                team.reached_at_ms = event.at_ms
             if team.state == "forming":
                 team.state = "reached"
         case Closing():

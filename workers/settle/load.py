@@ -58,7 +58,7 @@ _OFFERS = text(
 _TEAMS = text(
     "SELECT id, offer_id, campaign_id, version, kind, opener_id, captain_id, size, state,"
     " opened_at_ms, deadline_ms, why, paid, subsidy, step, decided_at_ms, booked_at_ms,"
-    " guarantee_due FROM teams"
+    " reached_at_ms, guarantee_due FROM teams"
     " WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR NO KEY UPDATE"
 )
 ORDER_COLUMNS = (

@@ -29,6 +29,7 @@ _CHANGED: dict[str, str] = {
     "step": "int",
     "decided_at_ms": "bigint",
     "booked_at_ms": "bigint",
+    "reached_at_ms": "bigint",
     "guarantee_due": "boolean",
 }
 _ALL = {**_FIXED, **_CHANGED}
