@@ -1,7 +1,10 @@
 """Refunds before and after a team forms: its members' shares are those of what is left."""
 
+import pytest
+
 from campaigns.refund.models import Refund
 from campaigns.refund.service import record_refund_done, request_refund
+from engine.errors import Conflict
 from engine.ids import new_id, now_ms
 from engine.ledger.splits import from_snapshot, split
 from tests.workers.acts import PRICE_FEN, add_fact
@@ -109,6 +112,22 @@ async def test_who_left_with_money_kept_stands_on_it(stage: Stage) -> None:
     (order,) = await rows(stage, "SELECT state, claim_state, seat, split_fen FROM orders")
     assert tuple(order.values()) == ("paid", "returned", "left", 90)
     assert await kept(stage) == {"hq": 90}
+
+
+async def test_all_money_of_a_seat_goes_back_only_with_its_units(stage: Stage) -> None:
+    """Else the refund of a team that fails would have no money left to take the units back with."""
+    offer = await team_offer(stage)
+    team_id, _ = await opened(stage, offer, "cap")
+    await stage.settle()
+    order_id = str(await stage.scalar("SELECT id FROM orders"))
+    await asks(stage, order_id, 0, PRICE_FEN - 90)
+    with pytest.raises(Conflict) as refused:
+        await asks(stage, order_id, 0, 90)
+    assert refused.value.code == "units_stay"
+    await decided(stage, offer, team_id)
+    (back,) = await rows(stage, "SELECT amount_fen, units FROM refunds WHERE cause = 'team_failed'")
+    assert tuple(back.values()) == (90, 1)
+    await check(stage)
 
 
 async def test_a_letter_settled_after_the_decision_is_booked_with_it(stage: Stage) -> None:
