@@ -93,7 +93,7 @@ test("a draft for the host to launch says how long it is open", () => {
     total: 5,
     price_yuan: "9.90",
     per_buyer: 2,
-    by_host: true, on_cancel: "finish",
+    by_host: true, on_cancel: "finish", audience: "all",
     minutes: 3,
     kind: "flash",
     stores: "",
@@ -111,7 +111,7 @@ test("a draft for the host to launch says how long it is open", () => {
 test("a group buy's draft has its kind's fields and no others", () => {
   const form: Form = {
     name: "团", starts: "2026-11-11T20:00", hours: 2, sku_id: "SP1", total: 9, price_yuan: "9.90", per_buyer: 2,
-    by_host: true, on_cancel: "finish", minutes: 3, kind: "team", stores: "S01, S02", group: { ...emptyGroup(), captain_yuan: "8.90" },
+    by_host: true, on_cancel: "finish", audience: "all", minutes: 3, kind: "team", stores: "S01, S02", group: { ...emptyGroup(), captain_yuan: "8.90" },
   };
   expect(draftOf(form)?.stores).toEqual(["S01", "S02"]);
   expect(draftOf(form)?.offers[0]).toMatchObject({

@@ -51,6 +51,8 @@ export interface GroupOffer {
   size: number;
   seat_qty: number; // 0: as many as wanted
   newcomers_only: boolean;
+  audience: string;
+  hasGuarantee: boolean; // the difference to this item's crowd
   ready_after_days: number;
   crowd: { team_id: string; paid: number; step: number; steps: Step[] } | null;
   charging: Charging;
@@ -110,6 +112,8 @@ function groupOf(offer: Schemas["OfferView"]): GroupOffer {
     size: team?.size ?? 0,
     seat_qty: team?.seat_qty ?? crowd?.seat_qty ?? 0,
     newcomers_only: team?.newcomers_only ?? false,
+    audience: offer.audience,
+    hasGuarantee: offer.guarantee_says !== "",
     ready_after_days: offer.ready_after_days ?? 0,
     crowd: crowd ? { team_id: crowd.team_id, paid: crowd.paid, ...climbed(crowd.ladder) } : null,
     charging: crowd ? (crowd.charging === "pay_low_refund_if_failed" ? "low" : "regular") : "",

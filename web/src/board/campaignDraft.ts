@@ -20,6 +20,7 @@ export interface Form {
   minutes: number;
   stores: string; // ids, by spaces or commas; empty: all
   on_cancel: CampaignIn["on_cancel"];
+  audience: OfferIn["audience"];
   group: GroupForm;
 }
 
@@ -107,6 +108,7 @@ export function draftOf(form: Form): CampaignIn | null {
     sku_id: form.sku_id.trim(),
     total: form.total,
     prices: [],
+    audience: form.audience,
     per_order_max: Math.min(form.per_buyer, 99),
     per_buyer_max: form.per_buyer,
     launch: "schedule",

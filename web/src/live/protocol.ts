@@ -48,6 +48,7 @@ export interface OfferEvent {
   per_buyer_max: number;
   late: string;
   team?: TeamCard; // only of a group buy
+  audience?: "members" | "bound" | "new"; // only of an offer that is not everybody's
 }
 /** `size` 0: a crowd, which has a ladder and how it charges. */
 export interface TeamCard {
@@ -148,6 +149,15 @@ export interface PaymentEvent {
   what: "late" | "refused";
   why: string;
 }
+/** The own place in an offer's waiting list, or that it is over; who is served hears of a claim. */
+export interface WaitEvent {
+  kind: "wait";
+  at_ms: number;
+  offer_id: string;
+  state: "waiting" | "left" | "skipped";
+  place?: number;
+  why: string;
+}
 export type LiveEvent =
   | RoomEvent
   | ShelfEvent
@@ -160,7 +170,8 @@ export type LiveEvent =
   | TeamEvent
   | TeamToldEvent
   | ClaimEvent
-  | PaymentEvent;
+  | PaymentEvent
+  | WaitEvent;
 
 export interface SnapshotFrame {
   type: "snapshot";
@@ -212,6 +223,7 @@ export function partOf(event: LiveEvent): string | null {
     case "offer":
     case "stock":
     case "teams":
+    case "wait":
       return `${event.kind}:${event.offer_id}`;
     case "claim":
     case "payment":

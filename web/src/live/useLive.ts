@@ -21,6 +21,7 @@ import type {
   ShelfEvent,
   StockEvent,
   OfferTeamsEvent,
+  WaitEvent,
 } from "./protocol";
 import { LiveSocket, type Connection, type Reasons } from "./socket";
 import { applyEvents, applySnapshot, emptyState, stateHash, type TopicState } from "./state";
@@ -146,6 +147,8 @@ export function useLive(roomId: string, door: Door) {
   const claimOf = (id: string) => mine.value[`claim:${id}`] as ClaimEvent | undefined;
   const paymentOf = (id: string) => mine.value[`payment:${id}`] as PaymentEvent | undefined;
 
+  const waitOf = (id: string) => mine.value[`wait:${id}`] as WaitEvent | undefined;
+
   // Another person at this door has other topics: a new pass, and nothing of the last one's kept.
   const session = useSession(door);
   const subject = computed(() => session.value?.subject ?? "");
@@ -193,6 +196,7 @@ export function useLive(roomId: string, door: Door) {
     teamsOf,
     claimOf,
     paymentOf,
+    waitOf,
     say,
     like,
     onEvent,

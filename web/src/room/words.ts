@@ -1,6 +1,6 @@
 /** What each step and each refusal says: tone, sentence, next step. */
 import type { Problem } from "@/api/client";
-import { left, money, number, t } from "@/i18n";
+import { has, left, money, number, t } from "@/i18n";
 import type { StockEvent } from "@/live/protocol";
 import { saysOf } from "@/ui/says";
 import { hopeOf } from "./sale";
@@ -40,6 +40,8 @@ export function refusalWords(problem: Problem, stock: StockEvent | undefined): W
       return extra["limit"] === "new_customer" || Number(extra["limit_max"]) === 0
         ? { tone, says: t("buy.limitNew"), next: t("buy.lookShelf") }
         : { tone, says: t("buy.limitReached", { n: Number(extra["limit_max"]) }), next: t("buy.limitReachedSays") };
+    case "not_for_you":
+      return audienceWords(String(extra["audience"]));
     case "not_open":
       return { tone, says: t("buy.notOpen"), next: t("buy.safe") };
     case "closed":
@@ -48,6 +50,13 @@ export function refusalWords(problem: Problem, stock: StockEvent | undefined): W
       if (problem.status === 401) return { tone, says: t("buy.signedOut") };
       return { tone: "danger", says: saysOf(problem), next: t("buy.safe"), code: t("common.code", { code }) };
   }
+}
+
+function audienceWords(audience: string): Words {
+  const [says, next] = [`audience.no.${audience}`, `audience.next.${audience}`];
+  return has(says) && has(next)
+    ? { tone: "waiting", says: t(says), next: t(next) }
+    : { tone: "waiting", says: t("error.not_for_you") };
 }
 
 /** The same request is under way again, and why. */
