@@ -38,7 +38,11 @@ def refused(status: int, code: str, title: str, detail: str, **extra: object) ->
 
 
 SOLD_OUT = refused(
-    409, "sold_out", "Sold out.", "All units are held or sold. Held ones may come back; look again."
+    409,
+    "sold_out",
+    "Sold out.",
+    "All units are held or sold, or others wait for them. Held ones may come back; look again, or "
+    "wait in the offer's list. If you are in it, you keep your place.",
 )
 _CLOSED = refused(409, "closed", "This offer is closed.", "No new claims are taken.")
 _BUSY = refused(
