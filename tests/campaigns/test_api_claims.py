@@ -12,6 +12,7 @@ from engine.ids import now_ms, order_id_of
 from engine.models import Incident, ShardEpoch
 from tests.campaigns.orders import write_order
 from tests.campaigns.server import HOUR_MS, World
+from tests.waiting import eventually
 
 
 async def _offer(api: World, **changes: Any) -> dict[str, Any]:
@@ -223,3 +224,33 @@ async def test_a_shard_whose_settler_is_behind_is_busy(api: World) -> None:
         assert (stored.status_code, stored.json()) == (201, held)
     finally:
         await api.wire.call("HSET", keys.meta(shard), "settled_seq", meta["seq"])
+
+
+async def test_a_token_that_was_good_a_moment_ago_expires(api: World) -> None:
+    """The process knows it again, and still looks at the clock."""
+    offer = await _offer(api)
+    headers = {
+        "Authorization": f"Bearer {api.token('mbr_short', for_ms=2_000)}",
+        "Idempotency-Key": "key-short",
+    }
+    body = {"qty": 1, "price_id": offer["price_ids"][0]}
+    url = f"/v1/offers/{offer['offer_id']}/claims"
+    until = now_ms() + 2_000
+    assert (await api.http.post(url, json=body, headers=headers)).status_code == 201
+    await eventually(lambda: now_ms() > until)
+    late = await api.http.post(url, json=body, headers=headers)
+    assert (late.status_code, late.json()["code"]) == (401, "token_expired")
+
+
+async def test_what_was_answered_from_memory_is_counted(api: World) -> None:
+    offer = await _offer(api, total=1)
+    assert (await api.claim(offer, "mbr_a")).status_code == 201
+
+    async def from_memory() -> bool:
+        assert (await api.claim(offer, "mbr_b")).json()["code"] == "sold_out"
+        text = (await api.http.get("/metrics")).text
+        lines = [one for one in text.splitlines() if one.startswith("kaituan_claims_from_memory")]
+        return float(lines[0].split()[-1]) > 0
+
+    await eventually(from_memory)
+    assert (await api.claim(offer, "mbr_a")).headers["idempotent-replay"] == "true"
