@@ -75,7 +75,8 @@ class RefundPage(msgspec.Struct, frozen=True, kw_only=True):
 
     `counts` by state over all that fit the filters (the state's own aside), on the first page;
     null, too, when counting would take too long: narrow the filters.
-    `to_book`: of a decided crowd, orders whose refund or split is not written yet.
+    `to_book`: of a decided crowd, orders whose refund or split is not written yet, and others that
+    wait for the difference that it guarantees.
     """
 
     refunds: tuple[RefundEntry, ...]

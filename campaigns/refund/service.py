@@ -42,11 +42,11 @@ async def request_refund(
     """The intent of this request: `units` go back for their price, or for `amount_fen`.
 
     `units` 0 with an amount is a price-only refund. With `buyer_id` the order must be theirs and
-    the amount is ours to say. `asked_at_ms`: when, if not now. The same request again gives the same row, with other content
-    Unprocessable `request_reused`. Missing `order_not_found`; BadInput `refund_of_nothing`,
-    `amount_not_yours`; Conflict `not_refundable`, `crowd_reached` (buyers only: HQ may),
-    `handed_over` (HQ may give an amount), `refund_exceeds_units`, `refund_exceeds_paid`,
-    `units_stay` (of a seat whose team is not formed), `too_many_refunds`.
+    the amount is ours to say. `asked_at_ms`: when, if not now. The same request again gives the
+    same row, with other content Unprocessable `request_reused`. Missing `order_not_found`;
+    BadInput `refund_of_nothing`, `amount_not_yours`; Conflict `not_refundable`, `crowd_reached`
+    (buyers only: HQ may), `handed_over` (HQ may give an amount), `refund_exceeds_units`,
+    `refund_exceeds_paid`, `too_many_refunds`.
     """
     if units < 0 or (amount_fen is not None and amount_fen <= 0):
         raise BadInput("refund_of_nothing", "A refund needs units or an amount above zero")

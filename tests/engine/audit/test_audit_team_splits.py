@@ -29,3 +29,13 @@ async def test_m3_a_split_of_other_fen_than_were_posted(scene: Scene) -> None:
 async def test_m3_a_subsidy_of_other_fen_than_were_posted(scene: Scene) -> None:
     await scene.run("UPDATE team_commands SET amount_fen = amount_fen + 1")
     assert "M3" in await scene.broken()
+
+
+async def test_m3_a_failed_team_whose_subsidy_stayed(scene: Scene) -> None:
+    """The merchant's seats of a team that failed are reversed, once."""
+    await scene.run(
+        "UPDATE teams SET state = 'failed' WHERE id = :id", id=scene.names["team_subsidised"]
+    )
+    problems = (await scene.audit()).law("M3").problems
+    name = f"subsidy_back:{scene.names['subsidy']}"
+    assert any(f"{name} is posted 0 times" in one for one in problems)
