@@ -91,9 +91,9 @@ class ClaimPaid(Event, frozen=True, kw_only=True, tag="claim.paid"):
 
 
 class ClaimReleased(Event, frozen=True, kw_only=True, tag="claim.released"):
-    """`why`: lapsed, closed, void, rejected, cancelled (let go, or its campaign was), not_new,
-    wrong_amount, wrong_currency, or late (its seat had left its team, and its payment found no
-    landing)."""
+    """`why`: lapsed, closed, void, rejected, cancelled (its buyer let it go),
+    campaign_cancelled (a seat), not_new, wrong_amount, wrong_currency, or late (its seat had left
+    its team, and its payment found no landing)."""
 
     claim_id: str
     offer_id: str

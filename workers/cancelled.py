@@ -50,7 +50,9 @@ class CancelledTeams:
 
     async def _let_go(self, shard: int, claim_id: str) -> None:
         # Who began to pay meanwhile keeps the seat: the script lets only a held one go.
-        await self._parts.inventory.release(shard, claim_id, attempt_id="", why="cancelled")
+        await self._parts.inventory.release(
+            shard, claim_id, attempt_id="", why="campaign_cancelled"
+        )
 
 
 async def honour(db: Database, teams: Teams, shard: int, team_id: str) -> None:

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Give a claim's units back on a receipt: `closed` or `void` (of the attempt that is paying),
--- `rejected` (the SQL guard said no), `cancelled` (the buyer let a held claim go) or `not_new` (a held
--- claim by the right of a new customer, who has bought elsewhere meanwhile).
+-- `rejected` (the SQL guard said no), or of a held claim `cancelled` (its buyer let it go),
+-- `campaign_cancelled` (a seat of a team that ends with its campaign) or `not_new` (by the right of a
+-- new customer, who has bought elsewhere meanwhile).
 -- @key meta hash the shard's fence
 -- @key events stream of the caller's epoch
 -- @key offers prefix
@@ -33,7 +34,8 @@ if not c then return { 'unknown' } end
 local receipt = why == 'closed' or why == 'void'
 local fits = (receipt and c.state == 'paying' and c.attempt_id == attempt_id)
   or (why == 'rejected' and (c.state == 'held' or c.state == 'paying'))
-  or ((why == 'cancelled' or why == 'not_new') and c.state == 'held')
+  or ((why == 'cancelled' or why == 'campaign_cancelled' or why == 'not_new')
+    and c.state == 'held')
 if not fits then return { c.state } end
 emit('claim.released', 'claim_id', claim_id, 'offer_id', c.offer_id, 'why', why,
   'attempt_id', attempt_id, 'units', c.units)

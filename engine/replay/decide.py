@@ -139,6 +139,7 @@ def release(
         "void": claim.state == "paying" and claim.attempt_id == attempt_id,
         "rejected": claim.state in ("held", "paying"),
         "cancelled": claim.state == "held",
+        "campaign_cancelled": claim.state == "held",
         "not_new": claim.state == "held",
     }
     if not fits.get(why, False):

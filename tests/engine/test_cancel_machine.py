@@ -41,7 +41,7 @@ class CancelledTeams(TeamScripts):
         if self.model.offers[team.offer_id].state == "cancelled":
             for claim_id in self.claims(lambda one: one.state == "held"):
                 if self.model.claims[claim_id].team_id == team.team_id:
-                    self._release(claim_id, "", "cancelled")
+                    self._release(claim_id, "", "campaign_cancelled")
         self._close(9, 0, early=[team.team_id])
         if honour:
             self._subsidise(team.team_id, 1, self.fresh("cmd"), True)
@@ -138,7 +138,8 @@ def played(one: CancelledTeams) -> None:
     one._close(9, 0, early=everybody)
     one._subsidise(three, 1, one.fresh("cmd"), True)
     one._release(held, "att_1", "closed")
-    one._release(held, "", "cancelled")
+    one._release(held, "", "campaign_cancelled")
+    one._release(paying, "att_1", "campaign_cancelled")
     one._close(9, 0, early=everybody)
     captains = one.claims(lambda claim: claim.buyer_id == "mbr_2" and claim.state == "paid")
     one._move(captains[0], two)

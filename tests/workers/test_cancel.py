@@ -81,6 +81,8 @@ async def test_refund_ends_open_teams_long_before_their_deadline(stage: Stage) -
     assert await why(stage, full) == ("formed", "full")
     for claim_id in (held, opening):
         assert (await stage.inventory.claim_state(offer.shard, claim_id))["state"] == "released"
+        order = "SELECT reason FROM orders WHERE claim_id = :c"
+        assert await stage.scalar(order, c=claim_id) == "campaign_cancelled"
     assert await refunds(stage) == [("team_failed", 990, 1)] * 2
     ended = await rows(stage, "SELECT deadline_ms FROM teams WHERE why = 'cancelled'")
     assert all(one["deadline_ms"] <= now_ms() + 5 for one in ended)
