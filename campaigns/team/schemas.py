@@ -146,9 +146,9 @@ class SubsidyIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class TeamProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A decided team's money: `to_book` orders wait for their split or refund, or for the
-    difference that a crowd guarantees; of its members' refunds for its failing or its differences `due` ones
-    are not with the provider yet, the oldest for `oldest_due_ms`, after at most `tries_max` tries.
-    """
+    difference that a crowd guarantees; of its members' refunds for its failing or its differences
+    `due` ones are not with the provider yet, the oldest for `oldest_due_ms`, after at most
+    `tries_max` tries."""
 
     team_id: str
     state: str
