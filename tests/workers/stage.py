@@ -173,7 +173,9 @@ class Stage:
             session.add(command)
         return offer, command
 
-    async def claim(self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "k-1") -> Reply:
+    async def claim(
+        self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "k-1", traits: str = ""
+    ) -> Reply:
         """One claim at the offer's only price."""
         return await self.inventory.claim(
             offer.shard,
@@ -184,6 +186,7 @@ class Stage:
             price_id="p1",
             key=f"{key}-{buyer}",
             body_hash=f"h{qty}",
+            traits=traits,
         )
 
     async def wait(self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "w-1") -> Reply:

@@ -77,7 +77,9 @@ class Evening:
             await getattr(self, name)(*claim, *given[1:])
 
     async def claim(self, offer: int, buyer: str, qty: int, key: int) -> None:
-        reply = await self.stage.claim(self.offers[offer], buyer, qty=qty, key=f"k{key % 3}")
+        reply = await self.stage.claim(
+            self.offers[offer], buyer, qty=qty, key=f"k{key % 3}", traits="n"
+        )
         if reply.what == "held":
             self.claims.append((self.offers[offer], reply.details[0], qty))
 
@@ -173,10 +175,12 @@ class World:
         self.run(self.stack.aclose())
         self.loop.close()
 
-    async def evening(self, acts: list[Any], late: str) -> None:
+    async def evening(self, acts: list[Any], late: str, audience: str) -> None:
+        """The second offer may be for new customers; those of other evenings are not new."""
         limits = {"per_order_max": 2, "per_buyer_max": 4, "per_campaign_max": 6}
         first = await self.stage.offer(6, late=late, **limits)
-        evening = Evening(self.stage, [first, await self.stage.offer_beside(first, 4)])
+        second = await self.stage.offer_beside(first, 4, audience=audience)
+        evening = Evening(self.stage, [first, second])
         for act in (*OPENING, *acts):
             await evening.do(*act)
         await evening.rebuild()
@@ -200,9 +204,13 @@ def test_a_rebuild_at_any_time_changes_nothing(world: World) -> None:
     assert settings.default is not None
 
     @settings(max_examples=settings.default.max_examples // 4)
-    @given(acts=st.lists(ACTS, min_size=8, max_size=25), late=st.sampled_from(("refund", "retake")))
-    def examples(acts: list[Any], late: str) -> None:
-        world.run(world.evening(acts, late))
+    @given(
+        acts=st.lists(ACTS, min_size=8, max_size=25),
+        late=st.sampled_from(("refund", "retake")),
+        audience=st.sampled_from(("all", "new")),
+    )
+    def examples(acts: list[Any], late: str, audience: str) -> None:
+        world.run(world.evening(acts, late, audience))
 
     examples()
     world.run(world.end())
