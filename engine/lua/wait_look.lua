@@ -1,4 +1,4 @@
-#!lua flags=allow-oom
+#!lua
 -- Look at an offer's list from place `after` on: entries that fit the free units are served, those
 -- of an offer that is over are skipped. What a freeing script or a rebuild left over is found so.
 -- @key meta hash the shard's fence

@@ -30,6 +30,7 @@ FREES = {
     "team_close",
     "team_decide",
     "team_move",
+    "wait_leave",
 }
 
 
