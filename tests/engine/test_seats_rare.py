@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from tests.engine.hotshard import bench
-from tests.engine.seats import CROWD_ID, Hall, crowd_rules
+from tests.engine.hotshard import HOUR_MS, bench
+from tests.engine.seats import CROWD_ID, Hall, crowd_rules, team_rules
 
 
 @pytest_asyncio.fixture
@@ -70,3 +70,49 @@ async def test_nobody_is_moved_to_a_team_whose_time_is_up(hall: Hall) -> None:
     assert (await hall.teams.state(0, target))["state"] == "forming"
     assert (await hall.teams.move(0, claim_id, target)).what == "no_seat"
     assert (await hall.bench.inventory.claim_state(0, claim_id))["team_id"] == failing
+
+
+async def test_a_team_whose_last_seat_is_held_is_not_listed(hall: Hall) -> None:
+    await hall.team_offer(size=2)
+    team_id, _ = await hall.opened("cap")
+    claim_id = await hall.joined("one", team_id, paid=False)
+    assert await hall.teams.joinable(0, "ofr_t", 0, 9) == []
+    await hall.bench.inventory.release(0, claim_id, attempt_id="", why="cancelled")
+    assert await hall.teams.joinable(0, "ofr_t", 0, 9) == [team_id]
+
+
+async def test_a_late_payment_takes_no_second_seat_of_its_buyer(hall: Hall) -> None:
+    """They sat down again meanwhile: the seat they have now stays what it is."""
+    await hall.team_offer(late="seat")
+    team_id, _ = await hall.opened("cap")
+    first = await hall.joined("one", team_id, paid=False)
+    await hall.bench.inventory.release(0, first, attempt_id="", why="cancelled")
+    second = await hall.joined("one", team_id, key="again-and-again")
+    reply = await hall.bench.confirm(first, "att", "fct_1")
+    assert (reply.what, reply.details) == ("late", ("no_seat",))
+    assert (await hall.teams.seats(0, team_id))["one"] == second
+    assert (await hall.teams.state(0, team_id))["paid"] == "2"
+
+
+async def test_a_late_payment_stays_within_the_limits(hall: Hall) -> None:
+    await hall.bench.offer(
+        "ofr_t", 9, kind="team", late="new", team=team_rules(size=2), per_buyer_max=1
+    )
+    team_id, _ = await hall.opened("cap")
+    late = await hall.joined("one", team_id, paid=False)
+    await hall.bench.inventory.release(0, late, attempt_id="", why="cancelled")
+    await hall.opened("one", key="another-team")
+    reply = await hall.bench.confirm(late, "att", "fct_1")
+    assert (reply.what, reply.details) == ("late", ("limit_reached",))
+
+
+async def test_no_team_outlives_its_offer(hall: Hall) -> None:
+    """Neither one that is opened nor one that a late payment opens."""
+    rules = await hall.team_offer(size=2, term_ms=9 * HOUR_MS)
+    team_id, claim_id = await hall.opened("cap", paid=False)
+    assert (await hall.teams.state(0, team_id))["deadline_ms"] == str(rules.ends_at_ms)
+    await hall.bench.inventory.release(0, claim_id, attempt_id="", why="cancelled")
+    reply = await hall.bench.confirm(claim_id, "att", "fct_1")
+    assert (reply.what, reply.details[0]) == ("landed", "new")
+    anew = await hall.teams.state(0, reply.details[1])
+    assert (anew["state"], anew["deadline_ms"]) == ("forming", str(rules.ends_at_ms))
