@@ -170,6 +170,7 @@ async def test_an_offer_tells_what_buyers_need(api: World) -> None:
         "sold": 0,
         "total": 100,
         "may_return_until_ms": None,
+        "waiting": 0,
         "live": True,
     }
     assert "if they are still free" in seen["late_says"]
