@@ -9,6 +9,7 @@ from cli.place import Place
 from engine.errors import Unavailable
 from engine.inventory import Reply
 from tests.engine.hotshard import Bench, bench, config
+from tests.engine.test_waiting import Queue
 
 
 async def refused_without_a_trace(shard: Bench, claim_id: str) -> None:
@@ -43,6 +44,9 @@ async def test_full_store_refuses_claims_and_frees_units(own_place: Place) -> No
             await shard.claim("ofr_2", "d")
             for claim_id in (one, two):
                 await shard.inventory.pay_begin(0, claim_id, "att")
+            await shard.offer("ofr_3", 1)
+            held = (await shard.claim("ofr_3", "e")).details[0]
+            await Queue(shard).join("f", offer_id="ofr_3")
             await shard.wire.call("CONFIG", "SET", "maxmemory", "1")
 
             await refused_without_a_trace(shard, three)
@@ -55,6 +59,10 @@ async def test_full_store_refuses_claims_and_frees_units(own_place: Place) -> No
             assert await ask.sweep(0, 9) == Reply("swept", ("1", "1"))
             closed = await ask.offer_close(0, "ofr_2", command_id="cmd_c")
             assert closed == Reply("closed")
+            left = await ask.release(0, held, attempt_id="", why="cancelled")
+            assert left == Reply("released")
+            served = await ask.offer_state(0, "ofr_3")  # units that came free go to who waits
+            assert (served["held"], served["waiting"]) == ("1", "0")
             await refused_without_a_trace(shard, three)
 
             await shard.wire.call("CONFIG", "SET", "maxmemory", "0")

@@ -30,12 +30,11 @@ class Queue:
 
     async def join(self, buyer_id: str, qty: int = 1, **changes: Any) -> Reply:
         fields: dict[str, Any] = {
-            **{"campaign_id": "cmp_a", "price_id": "prc_1", "key": f"key-{buyer_id}"},
+            **{"offer_id": "ofr_1", "campaign_id": "cmp_a"},
+            **{"price_id": "prc_1", "key": f"key-{buyer_id}"},
             **{"body_hash": f"{qty}", "touch": "room:rom_1|x", "traits": "nmb"},
         }
-        return await self.waiting.join(
-            0, offer_id="ofr_1", buyer_id=buyer_id, qty=qty, **{**fields, **changes}
-        )
+        return await self.waiting.join(0, buyer_id=buyer_id, qty=qty, **{**fields, **changes})
 
     async def let_go(self, place: int = 0) -> None:
         claim_id = self.claims[place]

@@ -189,7 +189,9 @@ class Stage:
             traits=traits,
         )
 
-    async def wait(self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "w-1") -> Reply:
+    async def wait(
+        self, offer: Offer, buyer: str, *, qty: int = 1, key: str = "w-1", traits: str = ""
+    ) -> Reply:
         """One wish for the offer's waiting list, at its only price."""
         return await self.waiting.join(
             offer.shard,
@@ -201,6 +203,7 @@ class Stage:
             key=f"{key}-{buyer}",
             body_hash=f"h{qty}",
             touch="room:r|1",
+            traits=traits,
         )
 
     async def seat(

@@ -35,6 +35,9 @@ CLAIM = st.tuples(
     st.just("claim"), st.integers(0, 1), st.sampled_from(BUYERS), st.integers(1, 2), which
 )
 CONFIRM = st.tuples(st.just("confirm"), which, st.sampled_from(("ok", "ok", "ok", "wrong_amount")))
+WAIT = st.tuples(
+    st.just("wait"), st.integers(0, 1), st.sampled_from(BUYERS), st.integers(1, 2), which
+)
 ACTS = st.one_of(
     CLAIM,
     CLAIM,
@@ -51,10 +54,17 @@ ACTS = st.one_of(
     st.tuples(st.just("give_back"), which, st.integers(1, 2)),
     st.tuples(st.just("restock"), st.integers(0, 1), st.integers(1, 2)),
     st.tuples(st.just("close"), st.integers(0, 1), st.sampled_from(("closed", "frozen"))),
+    WAIT,
+    WAIT,
+    st.tuples(st.just("leave"), st.integers(0, 1), st.sampled_from(BUYERS)),
+    st.tuples(st.just("look"), st.integers(0, 1)),
     st.tuples(st.just("settle")),
     st.tuples(st.just("rebuild")),
 )
-OPENING = ("claim", 0, "x", 1, 0), ("claim", 0, "y", 2, 0), ("claim", 1, "x", 2, 0)
+OPENING = (
+    *(("claim", 0, "x", 1, 0), ("claim", 0, "y", 2, 0), ("claim", 1, "x", 2, 0)),
+    *(("claim", 0, "z", 2, 0), ("wait", 0, "x", 2, 1), ("wait", 0, "z", 2, 1)),
+)
 
 
 class Evening:
@@ -71,7 +81,7 @@ class Evening:
 
     async def do(self, name: str, *given: Any) -> None:
         """One act; those on claims choose among the claims there are."""
-        if name in ("claim", "restock", "close", "settle", "rebuild"):
+        if name in ("claim", "wait", "leave", "look", "restock", "close", "settle", "rebuild"):
             await getattr(self, name)(*given)
         elif (claim := self._one(given[0])) is not None:
             await getattr(self, name)(*claim, *given[1:])
@@ -80,8 +90,22 @@ class Evening:
         reply = await self.stage.claim(
             self.offers[offer], buyer, qty=qty, key=f"k{key % 3}", traits="n"
         )
-        if reply.what == "held":
+        known = [claim_id for _, claim_id, _ in self.claims]
+        # stored and not known: held for somebody who waited with this key
+        if reply.what in ("held", "stored") and reply.details[0] not in known:
             self.claims.append((self.offers[offer], reply.details[0], qty))
+
+    async def wait(self, offer: int, buyer: str, qty: int, key: int) -> None:
+        one = self.offers[offer]
+        await self.stage.wait(one, buyer, qty=qty, key=f"k{key % 3}", traits="n")
+
+    async def leave(self, offer: int, buyer: str) -> None:
+        one = self.offers[offer]
+        await self.stage.waiting.leave(one.shard, one.id, buyer)
+
+    async def look(self, offer: int) -> None:
+        one = self.offers[offer]
+        await self.stage.waiting.look(one.shard, one.id)
 
     async def begin(self, offer: Offer, claim_id: str, qty: int) -> None:
         attempt_id = await add_attempt(self.stage, offer, claim_id, qty=qty)
