@@ -164,6 +164,9 @@ class TeamWalk:
     def _opened(self, event: TeamOpened) -> None:
         name = f"team {event.team_id} of offer {event.offer_id}"
         self.expect("T4", event.team_id not in self.teams, f"{name} was opened twice")
+        config = self._configs.get(event.offer_id)
+        ends_at_ms = config.ends_at_ms if config is not None else event.deadline_ms
+        self.expect("T6", event.deadline_ms <= ends_at_ms, f"{name} outlives it: {ends_at_ms}")
         self.teams[event.team_id] = WalkTeam(
             kind=event.team_kind,
             offer_id=event.offer_id,

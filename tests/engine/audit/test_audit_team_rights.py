@@ -132,6 +132,7 @@ def _rescued(*, paying: str = "", ended: bool = False) -> Told:
 FAULTS = {
     "two units on a seat of one": (Heard().held("x", qty=2), {"T3"}),
     "failing while somebody is paying": (_not_waited_for(), {"T3"}),
+    "a team that outlives its offer": (Heard().opened("t2", "two", deadline_ms=2**52), {"T6"}),
     "a captain who is deposed": (_deposed(), {"T3"}),
     "a captain who has left": (_led_by_who_left(), {"T3"}),
     "a captain who has not paid": (_led_by_who_has_not_paid(), {"T3"}),
