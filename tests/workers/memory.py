@@ -96,7 +96,9 @@ async def process(
     scripts = load_all()
     wire = Wire(url, scripts.values())
     epochs = Epochs(stage.db, every_ms=20)
-    inventory, teams = Inventory(wire, epochs, scripts), Teams(wire, epochs, scripts)
+    lag_max_ms = stage.settings.settle_lag_max_ms
+    inventory = Inventory(wire, epochs, scripts, settle_lag_max_ms=lag_max_ms)
+    teams = Teams(wire, epochs, scripts)
     metrics, catalog = Metrics(), Catalog(stage.db)
     memory = SoldOut(inventory, metrics, offers_max=offers_max, holders_max=holders_max)
     tokens = TokenKeys.from_setting(SECRET)
