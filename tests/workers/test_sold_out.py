@@ -204,12 +204,12 @@ async def test_older_sets_make_room(stage: Stage, valkey_url: str) -> None:
     for offer in offers:
         for number in range(3):
             await held(stage, offer, f"b{number}-{offer.id}")
-    async with process(stage, valkey_url, holders_max=7, offers_max=2) as one:
+    async with process(stage, valkey_url, holders_max=5, offers_max=2) as one:
         for offer in offers:
             await one.rest()
             await one.remembers(offer)
             kept = [known.holders for known in one.memory._known.values() if known.holders]
-            assert sum(len(holders) for holders in kept) <= 7
+            assert sum(len(holders) for holders in kept) <= 5
             assert len(one.memory._known) <= 2
         for offer in offers * 2:
             assert (await one.claim(offer, "c")).what == "sold_out"
