@@ -30,7 +30,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 LADDER = [{"seats": 2, "price_fen": 3_000}, {"seats": 3, "price_fen": 2_800}]
-CROWD_MS = 14_000
+CROWD_MS = 24_000
 
 
 _DEADLINE = "SELECT deadline_ms FROM teams WHERE id = $1"
