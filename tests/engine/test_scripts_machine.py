@@ -46,16 +46,8 @@ FORGOTTEN = [
     ("release", "(receipt and c.state == 'paying' and c.attempt_id == attempt_id)", "receipt"),
     ("sweep", "if c and (c.epoch ~= epoch or tonumber(c.seq) <= settled) then", "if c then"),
     ("give_back", "redis.call('HINCRBY', limits .. c.campaign_id, c.buyer_id, -units)", ""),
-    (
-        "claim",
-        "if audience and audience ~= 'all' and not is_one_of(audience) then",
-        "if false then",
-    ),
-    (
-        "claim",
-        "if right == '1' and redis.call('HEXISTS', newcomers, buyer_id) == 1 then",
-        "if nil then",
-    ),
+    ("claim", "and not is_one_of(audience) then", "and false then"),
+    ("claim", "if redis.call('HEXISTS', newcomers, buyer_id) == 1 then", "if nil then"),
     (
         "release",
         "if c.team_id and c.seat ~= '1' then return end",

@@ -62,7 +62,7 @@ FORGOTTEN_RARELY = [
     ("give_back", "if t.kind == 'team' and taken(t) == tonumber(t.subsidy) then", "if false then"),
     ("team_decide", "if t.kind == 'crowd' and tonumber(t.step) > 0 then", "if false then"),
     ("team_move", "leave_seat(claim_id, c, 'paid', 'moved')", ""),
-    ("team_subsidise", "if seats > left then", "if false then"),
+    ("team_subsidise", "if seats > left and honour == '' then", "if false then"),
 ]
 
 
