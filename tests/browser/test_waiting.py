@@ -7,6 +7,7 @@ from tests.browser.chromium import Screen
 from tests.browser.conftest import NewScreen
 from tests.browser.scene import Room, claim, enter, live_room, shows, sign_in, until_step
 from tests.system.house import House
+from tests.waiting import eventually
 
 
 async def look_at(screen: Screen, room: Room, phone: str) -> None:
@@ -30,7 +31,11 @@ async def test_what_comes_free_is_held_for_who_waits(house: House, screen: NewSc
     await enter(first, room)
     await claim(first, sample_phone(521))
     await look_at(second, room, sample_phone(522))
-    assert "120 秒" in await second.page.get_by_test_id("waiting").inner_text()
+
+    async def terms_are_told() -> bool:
+        return "120 秒" in await second.page.get_by_test_id("waiting").inner_text()
+
+    await eventually(terms_are_told, within_s=15)
     await second.tap("buy-button")
     await shows(second, "waiting", "data-state", "waiting", within_s=10)
     await shows(second, "waiting", "data-before", "0", within_s=10)

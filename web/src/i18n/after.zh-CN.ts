@@ -164,6 +164,7 @@ export const afterZhCN = {
   "wait.join": "排队等候 {n} 件",
   "wait.button": "正在排队，放出就为您留住",
   "wait.in": "您在排队",
+  "wait.first": "您排在最前面",
   "wait.before": "您在排队，前面还有 {n} 人",
   "wait.place": "您是第 {place} 位登记的。轮到时这里会变成付款，也会出现在“我的订单”。",
   "wait.leave": "不等了",
