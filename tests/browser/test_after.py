@@ -9,7 +9,7 @@ from tests.browser.test_staff import staff_sign_in
 from tests.system.house import House
 from tests.waiting import eventually
 
-REGULAR = {"kind": "regular", "ready_after_days": 2}
+REGULAR = {"sku_id": "SP1005", "kind": "regular", "ready_after_days": 2}  # SP1001 is for teams here
 
 
 def line_of(screen: Screen, room: Room) -> Any:
