@@ -196,4 +196,12 @@ export const afterEn: Record<keyof typeof afterZhCN, string> = {
   "campaign.audience.bound": "Customers with a guide",
   "campaign.audience.new": "New customers (no paid order; once in a campaign)",
   "offer.guarantee": "Upgrade guarantee: if the crowd of this item forms at a lower price, you get the difference back, once.",
+
+  "law.T1": "No team has more seats taken than it has; a full one forms",
+  "law.T2": "Nobody sits twice in a team or has two open teams of an offer",
+  "law.T3": "Each seat is one claim; in formed teams paid, or the merchant's",
+  "law.T4": "A team is decided once; then no seat of it changes",
+  "law.T5": "Members of a failed team have all money back, its stock once",
+  "law.T6": "No seat is held after its team's deadline",
+  "law.T7": "A last seat goes to one; nobody without a seat has paid for one",
 };
