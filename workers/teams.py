@@ -7,7 +7,7 @@ Teams of a cancelled campaign do not wait for their deadline (cancelled.py), nor
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from sqlalchemy import select
 
@@ -15,8 +15,9 @@ from campaigns.order.models import Order
 from engine import keys
 from engine.errors import Unavailable
 from engine.teams import Teams
+from workers.alarms import end_alarm, raise_alarm
 from workers.cancelled import CancelledTeams, honour
-from workers.loop import Parts, each
+from workers.loop import Parts, describe, each, is_outage
 from workers.rescue import Leftover, Member, OpenTeam, plan
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class TeamWatch:
         self._parts = parts
         self._teams = Teams(parts.inventory.wire, parts.inventory.epochs)
         self._cancelled = CancelledTeams(parts)
+        self._refused: set[str] = set()  # teams and offers whose trouble has been told
 
     async def run_once(self) -> int:
         """A batch of each shard; how many teams past their deadline were looked at."""
@@ -54,11 +56,34 @@ class TeamWatch:
         if reply.what != "closing":
             return 0
         closing = reply.details[1:]
-        await each(closing, lambda team_id: self._let_unpaid_go(shard, team_id))
+        await each(closing, lambda one: self._isolated(one, self._let_unpaid_go(shard, one)))
         put_off = await self._rescue(shard, closing)
+        decided: list[str] = []
         due = [team_id for team_id in closing if team_id not in put_off]
-        await each(due, lambda team_id: self._decide(shard, team_id))
+        await each(due, lambda one: self._isolated(one, self._decide(shard, one, decided)))
+        if decided:
+            async with self._parts.db.begin() as session:
+                await end_alarm(session, *map(_alarm_of, decided))
+            self._refused -= set(decided)
         return int(reply.details[0])
+
+    async def _isolated(self, team_id: str, work: Awaitable[None]) -> None:
+        """What one team does not allow is a bug that somebody must see, and stands in no other
+        team's way: an alarm, which ends when the team is decided after all."""
+        try:
+            await work
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if team_id in self._refused:
+                return
+            log.exception("team %s", team_id)
+            detail = {"team_id": team_id, "why": describe(error)}
+            async with self._parts.db.begin() as session:
+                await raise_alarm(
+                    session, _alarm_of(team_id), kind="not_decided", shard=None, detail=detail
+                )
+            self._refused.add(team_id)
 
     async def _let_unpaid_go(self, shard: int, team_id: str) -> None:
         """When the closing is over, those who still have not paid leave."""
@@ -81,25 +106,34 @@ class TeamWatch:
         async with self._parts.db.begin() as session:
             return list(await session.scalars(query))
 
-    async def _decide(self, shard: int, team_id: str) -> None:
+    async def _decide(self, shard: int, team_id: str, decided: list[str]) -> None:
         reply = await self._teams.decide(shard, team_id)
         if reply.what == "honours":
             await honour(self._parts.db, self._teams, shard, team_id)
         if reply.what in ("formed", "failed"):
+            decided.append(team_id)
             log.info("team %s is %s", team_id, reply.what)
 
     async def _rescue(self, shard: int, closing: Sequence[str]) -> set[str]:
         """Move whom a plan moves; the teams whose decision waits for the rest of their plan."""
         by_offer: dict[str, list[str]] = {}
-        for team_id in closing:
+
+        async def sort(team_id: str) -> None:
             team = await self._teams.state(shard, team_id)
             if team.get("kind") != "team" or not _would_fail(team):
-                continue
+                return
             if await self._of_offer(shard, team["offer_id"], "state") != "cancelled":
                 by_offer.setdefault(team["offer_id"], []).append(team_id)
+
+        for team_id in closing:
+            await self._isolated(team_id, sort(team_id))
         put_off: set[str] = set()
+
+        async def of(offer_id: str, team_ids: Sequence[str]) -> None:
+            put_off.update(await self._rescue_of(shard, offer_id, team_ids))
+
         for offer_id, team_ids in by_offer.items():
-            put_off |= await self._rescue_of(shard, offer_id, team_ids)
+            await self._isolated(offer_id, of(offer_id, team_ids))
         return put_off
 
     async def _rescue_of(self, shard: int, offer_id: str, team_ids: Sequence[str]) -> set[str]:
@@ -172,6 +206,10 @@ async def hot_now_ms(teams: Teams) -> int:
     """The hot store's clock."""
     seconds, micros = await teams.wire.call("TIME")
     return int(seconds) * 1_000 + int(micros) // 1_000
+
+
+def _alarm_of(one_id: str) -> str:
+    return f"not_decided:{one_id}"
 
 
 def _would_fail(team: dict[str, str]) -> bool:

@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from redis.asyncio import Redis
+from sqlalchemy import select
 
+from engine import keys
 from engine.db import Database
+from engine.models import Incident
 from tests.engine.hotshard import bench
 from tests.engine.seats import Hall
 from tests.workers.test_rescue import turns, watch_of
@@ -36,3 +39,30 @@ async def test_a_plan_that_no_run_may_carry_out_keeps_nobody_waiting(
         await hall.deadline_passes(team_id)
     await turns(hall, watch_of(hall, db, rescue_batch_max=1))
     assert {(await hall.teams.state(0, one))["state"] for one in teams} == {"failed"}
+
+
+async def test_a_team_that_cannot_be_decided_holds_up_no_other(hall: Hall, db: Database) -> None:
+    await hall.team_offer(total=30)
+    broken, _ = await hall.opened("cap0", consent=True)
+    fine, _ = await hall.opened("cap1", consent=True)
+    for team_id in (broken, fine):
+        await hall.deadline_passes(team_id)
+    key = keys.groups(0) + broken
+    await hall.teams.close(0, 10, again_ms=0)
+    await hall.bench.wire.call("HDEL", key, "paying")
+    watch = watch_of(hall, db)
+    for _ in range(3):
+        assert await watch.run_once() > 0  # it is looked at again and again
+    assert (await hall.teams.state(0, fine))["state"] == "failed"
+    assert await _alarms(db) == {f"not_decided:{broken}": True}
+    await hall.bench.wire.call("HSET", key, "paying", 0)
+    await turns(hall, watch)
+    assert (await hall.teams.state(0, broken))["state"] == "failed"
+    assert await _alarms(db) == {f"not_decided:{broken}": False}
+
+
+async def _alarms(db: Database) -> dict[str, bool]:
+    """Which alarms there are of teams, and whether they are open."""
+    async with db.begin() as session:
+        rows = await session.scalars(select(Incident).where(Incident.kind == "not_decided"))
+        return {one.cause: one.resolved_at_ms is None for one in rows}
