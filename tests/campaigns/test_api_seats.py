@@ -185,3 +185,17 @@ async def test_the_hold_ends_with_the_team(api: World) -> None:
     await eventually(lambda: now_ms() > held["expires_at_ms"] + 20)
     answer = await api.seat(offer, "mbr_b", held["team_id"])
     assert (answer.json()["code"], answer.json()["state"]) == ("team_over", "closing")
+
+
+async def test_a_complete_team_is_full(api: World) -> None:
+    """Whoever lost the race for its last seat hears the same word, before it is paid and after."""
+    offer = await _offer(api, team_offer())
+    team_id = await opened(api, offer, "mbr_a")
+    second = (await api.seat(offer, "mbr_b", team_id)).json()
+    unpaid = (await api.seat(offer, "mbr_c", team_id)).json()
+    await pay(api, second["claim_id"])
+    answer = await api.seat(offer, "mbr_c", team_id)
+    formed = answer.json()
+    assert (unpaid["code"], "state" in unpaid) == ("team_full", False)
+    assert (answer.status_code, formed["code"], formed["state"]) == (409, "team_full", "formed")
+    assert formed["detail"] != unpaid["detail"]  # a seat that is only held comes free again
