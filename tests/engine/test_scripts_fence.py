@@ -162,7 +162,7 @@ async def no_life(shard: Bench, values: dict[str, str | int]) -> None:
 
 
 async def sealed(shard: Bench, values: dict[str, str | int]) -> None:
-    reply = await shard.ask("seal", meta=keys.meta(0), epoch=1, why="a gap")
+    reply = await shard.ask("seal", meta=keys.meta(0), token=keys.token(0), epoch=1, why="a gap")
     assert reply[0] == "sealed"
 
 
@@ -213,17 +213,37 @@ async def test_shard_without_an_epoch_is_reopening(shard: Bench) -> None:
 
 async def test_seal_says_where_the_stream_ends_and_refuses_the_older_side(shard: Bench) -> None:
     await shard.offer("ofr_1", 1)
-    meta = keys.meta(0)
+    meta, token = keys.meta(0), keys.token(0)
+
+    async def seal(epoch: int) -> list[str]:
+        return await shard.ask("seal", meta=meta, token=token, epoch=epoch, why="gap")
+
     await shard.wire.call("HSET", meta, "epoch", "3")
     before = await shard.dump()
-    assert await shard.ask("seal", meta=meta, epoch=2, why="old") == ["newer", "3"]
+    assert await seal(2) == ["newer", "3"]
     assert await shard.dump() == before
-    assert await shard.ask("seal", meta=meta, epoch=3, why="gap") == ["sealed", "3", "1"]
-    assert await shard.ask("seal", meta=meta, epoch=4, why="again") == ["sealed", "3", "1"]
+    assert await seal(3) == ["sealed", "3", "1"]
+    assert await seal(4) == ["sealed", "3", "1"]
     await shard.wire.call("DEL", meta)
     before = await shard.dump()
-    assert await shard.ask("seal", meta=meta, epoch=4, why="gone") == ["missing"]
+    assert await seal(4) == ["missing"]
     assert await shard.dump() == before
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_nothing_older_begins_or_opens_behind_a_seal(shard: Bench, lost: bool) -> None:
+    older, newer = Rebuild(shard, 4), Rebuild(shard, 5)
+    await shard.wire.call(
+        *(("DEL", keys.meta(0)) if lost else ("HSET", keys.meta(0), "epoch", "3"))
+    )
+    assert await older.begin() == "begun"
+    await shard.ask(
+        "seal", meta=keys.meta(0), token=keys.token(0), epoch=4, why="it takes too long"
+    )
+    assert await older.begin() == "refused"
+    assert await older.open() == "refused"
+    assert await newer.begin() == "begun"
+    assert await newer.open() == "opened"
 
 
 class Rebuild:

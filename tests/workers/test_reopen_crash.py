@@ -64,8 +64,9 @@ class Night:
             await stage.wire.call("FLUSHALL")
         elif self.kind == "sealed":
             seal = load_all()["seal"]
-            meta, epoch = keys.meta(offer.shard), stage.epochs.of(offer.shard)
-            await stage.wire.call(*seal.command(meta=meta, epoch=epoch, why="a test"))
+            names = {"meta": keys.meta(offer.shard), "token": keys.token(offer.shard)}
+            epoch = stage.epochs.of(offer.shard)
+            await stage.wire.call(*seal.command(**names, epoch=epoch, why="a test"))
         else:
             await self._gap()
 

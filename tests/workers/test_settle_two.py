@@ -45,7 +45,7 @@ async def disturb(stage: Stage, shard: int, kind: str) -> None:
     elif kind == "seal":
         epoch = await stage.scalar("SELECT epoch FROM shard_position WHERE shard = :s", s=shard)
         command = load_all()["seal"].command(
-            meta=keys.meta(shard), epoch=int(str(epoch)), why="a test"
+            meta=keys.meta(shard), token=keys.token(shard), epoch=int(str(epoch)), why="a test"
         )
         await stage.wire.call(*command)
 

@@ -189,8 +189,9 @@ class Settler:
 
     async def _seal_gap(self, position: Position, seen: Look) -> None:
         await self._still(position)  # a settler ahead of us may have trimmed what we look for
-        script, meta = load_all()["seal"], keys.meta(position.shard)
-        reply = await self._wire.call(*script.command(meta=meta, epoch=position.epoch, why="gap"))
+        names = {"meta": keys.meta(position.shard), "token": keys.token(position.shard)}
+        seal = load_all()["seal"].command(**names, epoch=position.epoch, why="gap")
+        reply = await self._wire.call(*seal)
         if reply[0] != b"sealed":
             raise LostRace  # emptied or reopened since we looked: no gap, the next look says what
         found = seen.entries[0][0] if seen.entries else None

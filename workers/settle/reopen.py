@@ -149,7 +149,11 @@ class Reopener:
     async def _seal(self, position: Position, why: str) -> tuple[int | None, int]:
         """(epoch, seq) of the sealed meta; (None, 0) when it is missing."""
         reply = await self._ask(
-            "seal", meta=keys.meta(position.shard), epoch=position.epoch, why=why
+            "seal",
+            meta=keys.meta(position.shard),
+            token=keys.token(position.shard),
+            epoch=position.epoch,
+            why=why,
         )
         if reply[0] == "missing":
             return None, 0
