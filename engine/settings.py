@@ -131,6 +131,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Outside calls
     lease_ms: int = 30_000
     outside_batch_max: int = 50
+    # Of all workers together; two thirds of what the channel takes (150 calls, 6 error answers).
+    refunds_per_s_max: int = 100
+    refund_errors_per_s_max: int = 4
     outside_tries_alarm: int = 8
     retry_base_ms: int = 500
     retry_cap_ms: int = 60_000

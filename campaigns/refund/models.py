@@ -15,6 +15,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 from engine.db import Base
 
 
+class ProviderPace(Base):
+    """Until when an operation's calls and error answers a second are used up (workers/pace.py)."""
+
+    __tablename__ = "provider_pace"
+
+    operation: Mapped[str] = mapped_column(Text, primary_key=True)
+    calls_until_us: Mapped[int] = mapped_column(BigInteger)
+    errors_until_us: Mapped[int] = mapped_column(BigInteger)
+
+
 class Refund(Base):
     """Money that goes back. `state`: due, done (the provider said so) or failed (a person looks).
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from campaigns.payment.provider import Notification
+from cli.sandbox import frequency
 from cli.sandbox.limits import Limits
 from cli.sandbox.switches import Switches, Trouble
 from engine.ids import new_id
@@ -145,7 +146,9 @@ def seen(conn: sqlite3.Connection, attempt_id: str) -> list[NoticeSeen]:
 
 
 def counts(conn: sqlite3.Connection) -> dict[str, int]:
-    """How many notices are in which state, and how much money moved (rows, not fen)."""
+    """How many notices are in which state, how much money moved (rows, not fen), and how many
+    calls were too frequent."""
     states = conn.execute("SELECT 'notices_' || state, count(*) FROM notices GROUP BY state")
     rows = conn.execute("SELECT kind || 's', count(*) FROM bill_rows GROUP BY kind")
-    return dict([*states.fetchall(), *rows.fetchall()])
+    often = ("too_frequent", frequency.seen_of(conn).refused)
+    return dict([*states.fetchall(), *rows.fetchall(), often])

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from campaigns.payment.provider import Code, Currency, Id
+from cli.sandbox.frequency import may_come
 from engine.money import FEN_MAX
 
 Operation = Literal["prepay", "query", "close", "refund", "query_refund", "bill", "periods", "pay"]
@@ -94,6 +95,13 @@ class RefundTrouble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     code: Code = "USER_ACCOUNT_ABNORMAL"
 
 
+class Frequency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a second may bring of refund calls and of error answers to them; 0: any number."""
+
+    refunds_per_s: Count = 0
+    refund_errors_per_s: Count = 0
+
+
 class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All switches; the default is an honest and quick provider."""
 
@@ -108,6 +116,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slow: Slow = Slow()
     failing: Failing = Failing()
     refunds: RefundTrouble = RefundTrouble()
+    frequency: Frequency = Frequency()
 
     def troubles(self, attempt_id: str, asked: Iterable[Trouble]) -> frozenset[Trouble]:
         """What goes wrong with the payment of an attempt: by rule, or because it was asked for."""
@@ -162,6 +171,11 @@ def take_plight(conn: sqlite3.Connection, operation: Operation, key: str) -> Pli
         and operation in (failing.operations or (operation,))
         and key in (failing.attempts or (key,))
     )
+    often = switches.frequency
+    if operation == "refund" and not may_come(
+        conn, often.refunds_per_s, often.refund_errors_per_s, fails
+    ):
+        return Plight(slow_ms, "429")
     if not fails:
         return Plight(slow_ms)
     left = msgspec.structs.replace(failing, count=failing.count - 1)

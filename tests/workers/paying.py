@@ -226,7 +226,11 @@ async def open_paying(
     db: Database, valkey_url: str, sandbox: SandboxServer, **changes: Any
 ) -> AsyncIterator[tuple[Paying, Door]]:
     """A paying stage and its door; `changes` are settings."""
-    quick = {"repeat_after_ms": 0, "retry_base_ms": 1, "retry_cap_ms": 2, "shards": 1} | changes
+    quick = {
+        **{"repeat_after_ms": 0, "retry_base_ms": 1, "retry_cap_ms": 2, "shards": 1},
+        **{"refunds_per_s_max": 10_000, "refund_errors_per_s_max": 10_000},
+        **changes,
+    }
     async with open_stage(db, valkey_url, **quick) as stage, sandbox.client() as client:
         await sandbox.switch()
         opened = await client.open_period()
