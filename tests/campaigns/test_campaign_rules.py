@@ -90,7 +90,7 @@ def test_development_may_be_short_and_production_may_not() -> None:
 
 
 def test_moves_are_those_of_the_table() -> None:
-    actions: list[Action] = ["edit", "submit", "approve", "reject", "publish"]
+    actions: list[Action] = ["edit", "submit", "approve", "reject", "publish", "cancel"]
     states = {"draft", "in_review", "rejected", "approved", "scheduled", "cancelled"}
     for state in states:
         for action in actions:
@@ -102,7 +102,9 @@ def test_moves_are_those_of_the_table() -> None:
                 move(state, action)
             possible = refused.value.extra["possible"]
             assert possible == sorted(act for from_state, act in MOVES if from_state == state)
-    assert not [after for (before, _), after in MOVES.items() if before == "scheduled"]
+    ways_out = {step: after for (before, step), after in MOVES.items() if before == "scheduled"}
+    assert ways_out == {"cancel": "cancelled"}  # what is published changes in no other way
+    assert not [step for before, step in MOVES if before == "cancelled"]
 
 
 def test_running_and_ended_follow_from_the_clock() -> None:
