@@ -118,6 +118,16 @@ class Teams(Commands):
         found = await self.wire.call("HGET", f"{keys.groups(shard)}{team_id}:seats", buyer_id)
         return found.decode() if found is not None else None
 
+    async def due(self, shard: int, most: int) -> list[str]:
+        """Ids of teams to be looked at now: past their deadline, and open or closing."""
+        seconds, micros = await self.wire.call("TIME")
+        now_ms = int(seconds) * 1_000 + int(micros) // 1_000
+        found = await self.wire.call(
+            *("ZRANGE", f"{keys.groups(shard)}deadlines", "-inf", now_ms),
+            *("BYSCORE", "LIMIT", 0, most),
+        )
+        return [one.decode() for one in found]
+
     async def joinable(self, shard: int, offer_id: str, now_ms: int, most: int) -> list[str]:
         """Ids of teams with a free seat, earliest deadline first."""
         found = await self.wire.call(

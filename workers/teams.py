@@ -34,6 +34,9 @@ class TeamWatch:
         self._teams = Teams(parts.inventory.wire, parts.inventory.epochs)
         self._cancelled = CancelledTeams(parts)
         self._refused: set[str] = set()  # teams and offers whose trouble has been told
+        self._waited: set[str] = (
+            set()
+        )  # teams that waited for others which close with the next turn
 
     async def run_once(self) -> int:
         """A batch of each shard; how many teams past their deadline were looked at."""
@@ -65,6 +68,7 @@ class TeamWatch:
             async with self._parts.db.begin() as session:
                 await end_alarm(session, *map(_alarm_of, decided))
             self._refused -= set(decided)
+            self._waited -= set(decided)
         return int(reply.details[0])
 
     async def _isolated(self, team_id: str, work: Awaitable[None]) -> None:
@@ -160,7 +164,22 @@ class TeamWatch:
                 return set(planned.put_off) if left < settings.rescue_batch_max else set()
             if not refused:
                 break
+        # Whose deadline has passed since this turn began closes with the next: they may make one.
+        first = set(team_ids) - self._waited
+        if first and await self._others_are_due(shard, offer_id, team_ids):
+            self._waited |= first  # each waits for that once
+            return first
         return set()
+
+    async def _others_are_due(self, shard: int, offer_id: str, team_ids: Sequence[str]) -> bool:
+        """Whether another team of the offer is past its deadline and not yet closing."""
+        due = await self._teams.due(shard, self._parts.settings.rescue_targets_max)
+        for team_id in due:
+            team = await self._teams.state(shard, team_id)
+            ends = team.get("state") == "forming" and team["held"] == "0"
+            if ends and team["offer_id"] == offer_id and team_id not in team_ids:
+                return True
+        return False
 
     async def _of_offer(self, shard: int, offer_id: str, field: str) -> str:
         raw: bytes = await self._teams.wire.call("HGET", keys.offers(shard) + offer_id, field)

@@ -1,7 +1,8 @@
 """The watch over teams goes on: past a shard that is away, and past a plan it may not carry out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from sqlalchemy import select
@@ -59,6 +60,28 @@ async def test_a_team_that_cannot_be_decided_holds_up_no_other(hall: Hall, db: D
     await turns(hall, watch)
     assert (await hall.teams.state(0, broken))["state"] == "failed"
     assert await _alarms(db) == {f"not_decided:{broken}": False}
+
+
+async def test_who_ends_an_instant_later_is_waited_for(
+    hall: Hall, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second team's deadline passes between the first one's closing and its rescue."""
+    await hall.team_offer(total=30, size=2)
+    first, _ = await hall.opened("cap0", consent=True)
+    second, _ = await hall.opened("cap1", consent=True)
+    await hall.deadline_passes(first)
+    watch = watch_of(hall, db)
+    rescue = watch._rescue
+
+    async def an_instant_later(shard: int, closing: Sequence[str]) -> set[str]:
+        await hall.deadline_passes(second)
+        monkeypatch.undo()
+        return await rescue(shard, closing)
+
+    monkeypatch.setattr(watch, "_rescue", an_instant_later)
+    await turns(hall, watch)
+    states = sorted([(await hall.teams.state(0, one))["state"] for one in (first, second)])
+    assert states == ["failed", "formed"]
 
 
 async def _alarms(db: Database) -> dict[str, bool]:
